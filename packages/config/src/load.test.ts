@@ -1,0 +1,90 @@
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { MetalhubError } from '@metalhub/base/errors.js';
+import t from 'tap';
+import { loadConfig, parseConfig } from './load.js';
+
+const parse = (text: string) => parseConfig([{ file: 'm.toml', text }]);
+
+function failure(text: string): { code: string; message: string } {
+  try {
+    parse(text);
+  } catch (error) {
+    if (error instanceof MetalhubError) return { code: error.code, message: error.message };
+    throw error;
+  }
+  return { code: 'none', message: '' };
+}
+
+t.test('an empty file gives the defaults, and nobody may log in', async (t) => {
+  const config = parse('');
+  t.strictSame(config.proxy.listen, ['127.0.0.1:8000']);
+  t.strictSame(config.login, []);
+  t.equal(config.profile[0]?.python, '/usr/bin/python3');
+  t.throws(() => Object.assign(config.proxy, { insecure: true }), 'the configuration is frozen');
+});
+
+t.test('mistakes name file, line and key', async (t) => {
+  t.match(failure('public_url = "http://a"\n[proxy]\nlisen = []'), {
+    code: 'MH_ERR_CONFIG_UNKNOWN_KEY',
+    message: 'm.toml:3: proxy.lisen: unknown key',
+  });
+  t.match(failure('[[login]]\nmethod = "pam"\n\nallow = { grups = ["x"] }'), {
+    code: 'MH_ERR_CONFIG_UNKNOWN_KEY',
+    message: 'm.toml:4: login[0].allow.grups: unknown key',
+  });
+  t.match(failure('[accounts]\nuid_min = "a"'), {
+    code: 'MH_ERR_CONFIG_VALUE',
+    message: 'm.toml:2: accounts.uid_min: must be of type integer, not "a"',
+  });
+  t.match(failure('[[profile]]\ntitle = "x"'), {
+    code: 'MH_ERR_CONFIG_VALUE',
+    message: 'm.toml:1: profile[0].name: is missing',
+  });
+  t.match(failure('[proxy\n'), { code: 'MH_ERR_CONFIG_SYNTAX', message: /^m\.toml:[12]: syntax error: / });
+});
+
+t.test('A07: a misspelt allow list refuses instead of admitting everybody', async (t) => {
+  t.equal(failure('[[login]]\nmethod = "pam"\nalow = { groups = ["x"] }').code, 'MH_ERR_CONFIG_UNKNOWN_KEY');
+});
+
+t.test('a public address without TLS needs a word of consent', async (t) => {
+  t.match(failure('[proxy]\nlisten = ["0.0.0.0:80"]'), { code: 'MH_ERR_CONFIG_VALUE', message: /insecure = true/ });
+  t.equal(failure('[proxy]\nlisten = ["0.0.0.0:80"]\ninsecure = true').code, 'none');
+  t.equal(failure('[proxy]\nlisten = ["[::1]:80", "127.3.2.1:90"]').code, 'none');
+  t.match(failure('[proxy]\nlisten = ["127.0.0.1:70000"]'), { message: /70000 is not a port/ });
+});
+
+t.test('values that contradict each other are refused', async (t) => {
+  t.match(failure('[accounts]\nuid_min = 9000\nuid_max = 8000'), { message: /uid_max: must not be less/ });
+  t.match(failure('[[profile]]\nname = "a"\n[[profile]]\nname = "a"'), { message: /m\.toml:4: .*used twice/ });
+  t.match(failure('[[profile]]\nname = "a"\nmemory_max = "1K"'), { message: /memory_max: must lie between/ });
+});
+
+t.test('drop-ins are merged by name over all directories, /etc wins and /dev/null masks', async (t) => {
+  const root = t.testdir({
+    'metalhub.toml': 'public_url = "http://main"\n[proxy]\ninsecure = false',
+    usr: { '10-a.toml': '[proxy]\ninsecure = true', '20-b.toml': 'public_url = "http://usr"', '30-c.toml': 'x = 1' },
+  });
+  mkdirSync(join(root, 'etc'));
+  writeFileSync(join(root, 'etc', '20-b.toml'), 'public_url = "http://etc"');
+  symlinkSync('/dev/null', join(root, 'etc', '30-c.toml'));
+  const dropInDirectories = [join(root, 'usr'), join(root, 'missing'), join(root, 'etc')];
+  const config = loadConfig({ file: join(root, 'metalhub.toml'), dropInDirectories });
+  t.equal(config.public_url, 'http://etc');
+  t.equal(config.proxy.insecure, true);
+});
+
+t.test('a mistake in a drop-in names the drop-in', async (t) => {
+  const sources = [
+    { file: 'm.toml', text: '[proxy]\ninsecure = false' },
+    { file: 'd/10.toml', text: '\n[proxy]\ninsecure = 3' },
+  ];
+  t.throws(() => parseConfig(sources), { message: /^d\/10\.toml:3: proxy\.insecure/ });
+});
+
+t.test('a missing main file is named', async (t) => {
+  t.throws(() => loadConfig({ file: join(t.testdirName, 'none.toml'), dropInDirectories: [] }), {
+    code: 'MH_ERR_CONFIG_FILE',
+  });
+});

@@ -1,0 +1,179 @@
+import { type Static, Type } from '@sinclair/typebox';
+
+/**
+ * Every key of /etc/metalhub/metalhub.toml: description, unit, range, default. The reference page and the commented
+ * sample are generated from here. Keys keep their spelling inside the programs, so that one search finds both.
+ */
+const closed = { additionalProperties: false } as const;
+
+const nameList = (description: string) =>
+  Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { default: [], maxItems: 1000, description });
+
+const allowTable = (description: string) =>
+  Type.Object(
+    {
+      users: nameList('Login names.'),
+      groups: nameList('Groups of the machine, standing for their members.'),
+    },
+    { ...closed, default: {}, description },
+  );
+
+export const loginSchema = Type.Object(
+  {
+    method: Type.Literal('pam', { description: 'How the visitor proves who they are: `pam` asks the machine for the password.' }),
+    title: Type.String({ default: '', maxLength: 200, description: 'Text above the form; empty for none.' }),
+    allow: allowTable('Who may log in. Nobody when empty.'),
+    deny: allowTable('Who may not, even when allowed.'),
+  },
+  closed,
+);
+
+const bytes = (description: string, fallback: string) =>
+  Type.String({
+    pattern: '^([0-9]{1,15}[KMGT]?)?$',
+    default: fallback,
+    description: `${description} Bytes, with K, M, G or T for powers of 1024; empty for no limit.`,
+  });
+
+export const profileSchema = Type.Object(
+  {
+    name: Type.String({
+      pattern: '^[a-z0-9][a-z0-9_-]{0,62}$',
+      examples: ['default'],
+      description: 'Short name, unique.',
+    }),
+    title: Type.String({ default: 'JupyterLab', minLength: 1, maxLength: 200, description: 'What users see.' }),
+    description: Type.String({ default: '', maxLength: 1000, description: 'A sentence for users.' }),
+    python: Type.String({
+      pattern: '^/[^\\s\\p{Cc}%$"\'\\\\]+$',
+      maxLength: 1024,
+      default: '/usr/bin/python3',
+      description: "Absolute path of the environment's Python; its JupyterLab is started.",
+    }),
+    default_url: Type.String({
+      pattern: '^/[\\x21-\\x7e]*$',
+      maxLength: 512,
+      default: '/lab',
+      description: "Page opened first, below the server's address.",
+    }),
+    memory_max: bytes('Memory at which the server is killed (MemoryMax=).', '4G'),
+    memory_high: bytes('Memory at which the server is slowed down (MemoryHigh=).', ''),
+    cpu_quota_percent: Type.Integer({
+      minimum: 0,
+      maximum: 100_000,
+      default: 0,
+      description: 'Processor time in percent of one core (CPUQuota=); 0 for no limit.',
+    }),
+    tasks_max: Type.Integer({
+      minimum: 16,
+      maximum: 4_000_000,
+      default: 4096,
+      description: 'Processes and threads (TasksMax=).',
+    }),
+  },
+  closed,
+);
+
+export const configSchema = Type.Object(
+  {
+    public_url: Type.String({
+      pattern: '^https?://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?/?$',
+      default: 'http://localhost:8000',
+      description: 'Address that users type. With https:// cookies are marked Secure.',
+    }),
+    proxy: Type.Object(
+      {
+        listen: Type.Array(
+          Type.String({ pattern: '^(\\[[0-9A-Fa-f:]+\\]|[0-9.]+):[0-9]{1,5}$' }),
+          {
+            minItems: 1,
+            maxItems: 16,
+            default: ['127.0.0.1:8000'],
+            description: 'Addresses and ports to listen on, as 127.0.0.1:8000 or [::]:80. Applied by `hubctl apply`.',
+          },
+        ),
+        insecure: Type.Boolean({
+          default: false,
+          description: 'Allows other addresses than loopback without TLS. Passwords then cross the network in the clear.',
+        }),
+        hosts: Type.Array(Type.String({ pattern: '^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+)$', maxLength: 253 }), {
+          default: [],
+          maxItems: 100,
+          description: 'Host names answered besides that of public_url and localhost.',
+        }),
+        drain_timeout_sec: Type.Integer({
+          minimum: 1,
+          maximum: 604_800,
+          default: 86_400,
+          description: 'Seconds after a restart until connections that are still open are closed.',
+        }),
+        max_generations: Type.Integer({
+          minimum: 2,
+          maximum: 64,
+          default: 64,
+          description: 'Restarted proxies that may live beside each other; the one with the fewest connections ends first.',
+        }),
+      },
+      { ...closed, default: {}, description: 'The public side.' },
+    ),
+    tls: Type.Object(
+      {
+        cert_file: Type.String({ pattern: '^(/.*)?$', default: '', description: 'Certificate chain (PEM).' }),
+        key_file: Type.String({ pattern: '^(/.*)?$', default: '', description: 'Private key (PEM).' }),
+      },
+      { ...closed, default: {}, description: 'Encryption at the proxy itself.' },
+    ),
+    hub: Type.Object(
+      {
+        session_lifetime_sec: Type.Integer({
+          minimum: 300,
+          maximum: 31_536_000,
+          default: 1_209_600,
+          description: 'Seconds after which a login ends, however much it is used.',
+        }),
+        admins: allowTable('Users with the rights of an administrator in the hub.'),
+      },
+      { ...closed, default: {}, description: 'Pages and logins.' },
+    ),
+    login: Type.Array(loginSchema, {
+      default: [],
+      maxItems: 16,
+      description: 'Ways to log in. Nobody can when there is none.',
+    }),
+    accounts: Type.Object(
+      {
+        uid_min: Type.Integer({ minimum: 1000, maximum: 4_294_000_000, default: 70_000, description: 'First uid for users.' }),
+        uid_max: Type.Integer({ minimum: 1000, maximum: 4_294_000_000, default: 99_999, description: 'Last uid for users.' }),
+      },
+      { ...closed, default: {}, description: 'Accounts that are made for users; a uid is never given twice.' },
+    ),
+    server: Type.Object(
+      {
+        start_timeout_sec: Type.Integer({
+          minimum: 1,
+          maximum: 3600,
+          default: 60,
+          description: 'Seconds a server may take to become ready.',
+        }),
+        stop_timeout_sec: Type.Integer({
+          minimum: 1,
+          maximum: 600,
+          default: 20,
+          description: 'Seconds between the polite and the final signal at a stop.',
+        }),
+      },
+      { ...closed, default: {}, description: "Users' servers." },
+    ),
+    profile: Type.Array(profileSchema, {
+      minItems: 1,
+      maxItems: 100,
+      default: [{ name: 'default' }],
+      description: 'Kinds of servers; the first is what Start starts.',
+    }),
+  },
+  closed,
+);
+
+export type Config = Static<typeof configSchema>;
+export type LoginConfig = Static<typeof loginSchema>;
+export type ProfileConfig = Static<typeof profileSchema>;

@@ -1,0 +1,68 @@
+import { isServerName } from '@metalhub/base/names.js';
+import { boolean, guarded, integer, nullable, object, oneOf, optional, type Shaped, text } from '@metalhub/base/shape.js';
+
+/**
+ * The proxy's control API: HTTP and JSON on {@link PROXY_CONTROL_PATH}. Compatible with configurable-http-proxy's
+ * (`GET /api/routes`, `POST`/`DELETE /api/routes/<prefix>`), with fields of ours beside `target`.
+ *
+ * - `GET /api/routes` → `{[prefix]: RouteReport}`, never a token
+ * - `POST /api/routes/<prefix>` with RouteRequest → 201
+ * - `DELETE /api/routes/<prefix>` → 204; closes the route's open tunnels
+ * - `PUT /api/keys` with `{keys: [public Ed25519 JWK with kid]}` → 204
+ * - `POST /api/revocations` with RevocationRequest → 204; closes the session's tunnels, in every generation
+ * - `GET /api/status` → ProxyStatus
+ */
+export const PROXY_CONTROL_PATH = '/run/metalhub/proxy.sock';
+export const HUB_SOCKET_PATH = '/run/metalhub/hub.sock';
+
+export const routeRequestShape = object({
+  /** `unix+http://%2Frun%2Fmetalhub%2Fservers%2Fanna.sock` (`http+unix:` is understood too). */
+  target: text({ min: 1, max: 4096 }),
+  /** Who checks the visitor; `upstream` when left out, as a foreign hub expects. */
+  auth: optional(oneOf('ticket', 'upstream')),
+  /** Hub's name of the user and server that a `ticket` must name. */
+  user: optional(text({ min: 1, max: 512 })),
+  server: optional(guarded(isServerName, 'a server name')),
+  /** Of the unit behind it: a route is replaced, never reused, when the server starts again. */
+  invocation_id: optional(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
+  /** The server's own token, which the proxy adds to each request. */
+  token: optional(text({ pattern: /^[A-Za-z0-9_-]{43}$/, max: 43 })),
+});
+export type RouteRequest = Shaped<typeof routeRequestShape>;
+
+export interface RouteReport {
+  target: string;
+  auth: 'ticket' | 'upstream';
+  user: string | null;
+  server: string | null;
+  invocation_id: string | null;
+  /** ISO 8601, UTC. */
+  last_activity: string;
+}
+
+export const revocationRequestShape = object({
+  session_id: text({ pattern: /^[0-9a-f]{32}$/, max: 32 }),
+  /** Seconds since the epoch after which no ticket of the session can be valid any more. */
+  until: integer(0, 2 ** 40),
+});
+export type RevocationRequest = Shaped<typeof revocationRequestShape>;
+
+export const proxyStatusShape = object({
+  version: text({ max: 64 }),
+  pid: integer(1, 2 ** 31),
+  routes: integer(0, 1_000_000),
+  /** Seconds since the supervisor started. */
+  uptime_sec: integer(0, Number.MAX_SAFE_INTEGER),
+  generations: (value: unknown) => value as GenerationReport[],
+  hub_reachable: nullable(boolean()),
+});
+export interface GenerationReport {
+  generation: number;
+  pid: number;
+  draining: boolean;
+  /** ISO 8601, UTC. */
+  started: string;
+  connections: number;
+  tunnels: number;
+}
+export type ProxyStatus = Shaped<typeof proxyStatusShape>;

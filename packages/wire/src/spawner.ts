@@ -1,0 +1,82 @@
+import { IDENTITY_PATTERN, type Identity, isKey, isServerName } from '@metalhub/base/names.js';
+import { guarded, integer, list, nullable, object, oneOf, type Shaped, text } from '@metalhub/base/shape.js';
+import { defineProtocol, noEvents } from './protocol.js';
+
+/** hub → hub-spawner. The hub says who and which profile; what runs, as whom and in which sandbox is root's to say. */
+
+const isIdentity = (value: unknown): value is Identity => typeof value === 'string' && IDENTITY_PATTERN.test(value);
+
+const key = guarded(isKey, 'a key');
+const server = guarded(isServerName, 'a server name');
+
+export const PROFILE_NAME_PATTERN = /^[a-z0-9][a-z0-9_-]{0,62}$/;
+/** Percent-encoded path of a server, with both slashes. It reaches the server inside its credential, never systemd. */
+export const BASE_URL_PATTERN = /^\/user\/(?:[A-Za-z0-9._~@-]|%[0-9A-F]{2})+\/(?:[a-z0-9-]+\/)?$/;
+
+export const serverStatusShape = object({
+  key,
+  server,
+  /** systemd's ActiveState of the unit; `inactive` also when it is not loaded. */
+  active_state: oneOf('active', 'activating', 'deactivating', 'inactive', 'failed', 'reloading', 'maintenance', 'refreshing'),
+  /** 32 hex digits, changes with every start; null when not loaded. */
+  invocation_id: nullable(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
+  /** What the hub gave as `start_id`; from it the hub derives the server's token again. */
+  start_id: nullable(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
+  profile: nullable(text({ pattern: PROFILE_NAME_PATTERN, max: 63 })),
+  /** Milliseconds since the epoch when the unit became active; null before. */
+  started_at_ms: nullable(integer(0, Number.MAX_SAFE_INTEGER)),
+  /** systemd's Result of the service: `success`, `exit-code`, `signal`, `timeout`, `oom-kill`, … */
+  result: nullable(text({ pattern: /^[a-z-]{1,40}$/, max: 40 })),
+  /** Exit status or signal number of the main process, null while it runs. */
+  exit_status: nullable(integer(0, 255)),
+});
+export type ServerStatus = Shaped<typeof serverStatusShape>;
+
+/** What is being done, in this order; the hub turns each into a sentence. */
+export const START_STAGES = ['account', 'home', 'unit', 'waiting'] as const;
+
+export const spawnerProtocol = defineProtocol({
+  peer: 'hub-spawner',
+  path: '/run/metalhub/spawner.sock',
+  maxFrameBytes: 64 * 1024,
+  maxPending: 256,
+  requests: {
+    /** Answered when the start job has ended. A server that runs already is answered at once, with its own start_id. */
+    StartServer: {
+      params: object({
+        key,
+        server,
+        identity: guarded(isIdentity, 'an identity'),
+        profile: text({ pattern: PROFILE_NAME_PATTERN, max: 63 }),
+        start_id: text({ pattern: /^[0-9a-f]{32}$/, max: 32 }),
+        token: text({ pattern: /^[A-Za-z0-9_-]{43}$/, max: 43 }),
+        base_url: text({ pattern: BASE_URL_PATTERN, max: 4096 }),
+      }),
+      result: serverStatusShape,
+      event: object({ stage: oneOf(...START_STAGES) }),
+    },
+    /** Answered when the unit is gone. A start under way is cancelled. A server that does not run is fine. */
+    StopServer: {
+      params: object({ key, server }),
+      result: serverStatusShape,
+      event: noEvents,
+    },
+    Status: {
+      params: object({ key, server }),
+      result: serverStatusShape,
+      event: noEvents,
+    },
+    List: {
+      params: object({}),
+      result: object({ servers: list(serverStatusShape, 10_000) }),
+      event: noEvents,
+    },
+    /** Never answered: one event per server at first (the snapshot), then one per change. */
+    Watch: {
+      params: object({}),
+      result: object({}),
+      event: object({ change: oneOf('snapshot', 'snapshot-end', 'changed'), server: nullable(serverStatusShape) }),
+    },
+  },
+});
+export type SpawnerRequests = typeof spawnerProtocol.requests;
