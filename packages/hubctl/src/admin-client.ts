@@ -1,0 +1,83 @@
+import { type IncomingMessage, request } from 'node:http';
+import { createInterface } from 'node:readline';
+import { type ErrorCode, errorText, isErrorCode, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
+
+export const ADMIN_SOCKET_PATH = '/run/metalhub/admin.sock';
+
+/** The hub's administration API on its own socket; who may connect is the file's permission. */
+export class AdminClient {
+  readonly #path: string;
+
+  constructor(path: string = ADMIN_SOCKET_PATH) {
+    this.#path = path;
+  }
+
+  /** @throws {MetalhubError} the hub's own error, or MH_ERR_WIRE_* */
+  async get(path: string): Promise<unknown> {
+    return parseJson(await readAll(await this.#send('GET', path)));
+  }
+
+  /** Answers of one JSON value per line, as they come. */
+  async *stream(method: 'GET' | 'POST', path: string, body?: unknown): AsyncGenerator<Record<string, unknown>> {
+    const response = await this.#send(method, path, body);
+    for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
+      if (line !== '') yield parseJson(line) as Record<string, unknown>;
+    }
+  }
+
+  async post(path: string, body: unknown): Promise<unknown> {
+    const text = await readAll(await this.#send('POST', path, body));
+    return text === '' ? null : parseJson(text);
+  }
+
+  async #send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+    const response = await this.#open(method, path, body === undefined ? undefined : JSON.stringify(body));
+    if ((response.statusCode ?? 500) < 400) return response;
+    throw answeredError(await readAll(response), response.statusCode ?? 500);
+  }
+
+  #open(method: string, path: string, body: string | undefined): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+      const sent = request({ socketPath: this.#path, method, path, headers: { host: 'hub', ...headers } }, resolve);
+      sent.on('error', (cause) => reject(connectionError(cause)));
+      sent.end(body);
+    });
+  }
+}
+
+function connectionError(cause: unknown): MetalhubError {
+  const code = systemErrorCode(cause);
+  const details = { peer: 'hub', reason: errorText(cause) };
+  const hints: Readonly<Record<string, string>> = {
+    EACCES: 'run it as root, or as a member of the group metalhub-admin',
+    ENOENT: 'systemctl start metalhub.target',
+    ECONNREFUSED: 'systemctl start hub-admin.socket',
+  };
+  return new MetalhubError('MH_ERR_WIRE_UNREACHABLE', { details, hint: hints[code ?? ''], cause });
+}
+
+function answeredError(text: string, status: number): MetalhubError {
+  const fallback = new MetalhubError('MH_ERR_WIRE_MALFORMED', { details: { reason: `hub answered ${status}` } });
+  try {
+    const { code, message, hint } = JSON.parse(text) as Record<string, unknown>;
+    if (!isErrorCode(code) || typeof message !== 'string') return fallback;
+    return new MetalhubError(code satisfies ErrorCode, { message, hint: typeof hint === 'string' ? hint : undefined });
+  } catch {
+    return fallback;
+  }
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new MetalhubError('MH_ERR_WIRE_MALFORMED', { details: { reason: 'hub did not answer in JSON' }, cause });
+  }
+}

@@ -1,0 +1,93 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import t from 'tap';
+import { AdminClient } from './admin-client.js';
+import { COMMANDS, runCli, usage } from './cli.js';
+
+/** A peer that speaks the hub's administration API. */
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+let answer: Answer = (_request, response) => response.end('{}');
+let server: Server;
+let path: string;
+
+t.before(async () => {
+  path = join(t.testdir(), 'admin.sock');
+  server = createServer((request, response) => answer(request, response));
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+});
+t.teardown(() => void server.close());
+
+async function run(...argv: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
+  const out = { stdout: '', stderr: '' };
+  const status = await runCli(argv, new AdminClient(path), '9.9', {
+    stdout: (text) => void (out.stdout += text),
+    stderr: (text) => void (out.stderr += text),
+  });
+  return { status, ...out };
+}
+
+const json = (value: unknown, status = 200): Answer => (_request, response) => {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(value));
+};
+
+t.test('a wrong command line exits with 2 and says what is wrong', async (t) => {
+  for (const argv of [['frobnicate'], ['start'], ['status', 'x'], ['status', '-f'], ['logs', 'a', '-n', 'x'], ['--no']]) {
+    const { status, stdout, stderr } = await run(...argv);
+    t.equal(status, 2, argv.join(' '));
+    t.equal(stdout, '');
+    t.match(stderr, /hubctl: .+\n.*hubctl --help/);
+  }
+  t.match(await run('start', '--json'), { status: 2, stdout: /"code":"MH_ERR_CLI_USAGE"/, stderr: '' });
+});
+
+t.test('help and version', async (t) => {
+  t.match(await run('--help'), { status: 0, stdout: usage() });
+  t.match(await run('--version'), { status: 0, stdout: 'hubctl 9.9\n' });
+  for (const { name } of COMMANDS) t.match(usage(), `hubctl ${name}`);
+});
+
+t.test('lists are tables for people and JSON for programs', async (t) => {
+  const users = [{ name: 'an\u001bna', method: 'pam', key: 'anna', admin: false, last_login: null, server: null }];
+  answer = json({ users });
+  t.match(await run('users'), { status: 0, stdout: /an\\u\{1b\}na +pam +jupyter-anna +no +- +-\n$/ });
+  const { stdout } = await run('users', '--json');
+  t.strictSame(JSON.parse(stdout), { users });
+});
+
+t.test('start shows progress and fails with reason, log and hint', async (t) => {
+  const events = [
+    { progress: 0, message: 'Preparing' },
+    { failed: true, message: 'Jupyter is missing', failure: { message: 'x', hint: 'apt install jupyterlab', logLines: ['boom'] } },
+  ];
+  answer = (request, response) => {
+    t.equal(`${request.method} ${request.url}`, 'POST /admin/servers/start');
+    for (const event of events) response.write(`${JSON.stringify(event)}\n`);
+    response.end();
+  };
+  t.match(await run('start', 'anna'), {
+    status: 1,
+    stdout: 'Preparing\nJupyter is missing\n',
+    stderr: /boom\napt install jupyterlab/,
+  });
+});
+
+t.test('a start whose stream breaks is not called a success', async (t) => {
+  answer = (_request, response) => response.end('{"progress": 10, "message": "Preparing"}\n');
+  t.match(await run('start', 'anna'), { status: 1, stderr: /hubctl servers/ });
+});
+
+t.test("the hub's own errors keep their hint", async (t) => {
+  answer = json({ status: 404, code: 'MH_ERR_HUB_NO_SUCH_USER', message: 'no such user: bob', hint: 'they log in first' }, 404);
+  t.match(await run('stop', 'bob'), { status: 1, stderr: 'hubctl: no such user: bob\n        they log in first\n' });
+});
+
+t.test('a hub that does not run is named with what to do', async (t) => {
+  const out = { stderr: '' };
+  const status = await runCli(['users'], new AdminClient(`${path}.none`), '9.9', {
+    stdout: () => {},
+    stderr: (text) => void (out.stderr += text),
+  });
+  t.equal(status, 1);
+  t.match(out.stderr, 'systemctl start metalhub.target');
+});

@@ -1,0 +1,133 @@
+import { parseArgs } from 'node:util';
+import { MetalhubError } from '@metalhub/base/errors.js';
+import type { AdminClient } from './admin-client.js';
+import type { Command, Context } from './command.js';
+import { apply } from './commands/apply.js';
+import { configCheck, configShow } from './commands/config.js';
+import { doctor } from './commands/doctor.js';
+import { logs } from './commands/logs.js';
+import { routes } from './commands/routes.js';
+import { servers, start, stop } from './commands/servers.js';
+import { status } from './commands/status.js';
+import { users } from './commands/users.js';
+import { printable } from './output.js';
+
+export const COMMANDS: readonly Command[] = [
+  status,
+  users,
+  servers,
+  start,
+  stop,
+  logs,
+  routes,
+  configCheck,
+  configShow,
+  apply,
+  doctor,
+];
+
+/** sysexits' EX_CONFIG, as the daemons use it too. */
+const EXIT_CONFIG = 78;
+const EXIT_USAGE = 2;
+
+export interface Streams {
+  stdout: (text: string) => void;
+  stderr: (text: string) => void;
+}
+
+/** Runs one command line. @returns the exit status: 0 fine, 1 failure, 2 usage, 78 bad configuration */
+export async function runCli(argv: readonly string[], admin: AdminClient, version: string, streams: Streams): Promise<number> {
+  const json = argv.includes('--json');
+  try {
+    const { values, positionals } = parse(argv);
+    if (values.version === true) streams.stdout(`hubctl ${version}\n`);
+    if (values.version === true) return 0;
+    if (values.help === true || positionals.length === 0) {
+      (values.help === true ? streams.stdout : streams.stderr)(usage());
+      return values.help === true ? 0 : EXIT_USAGE;
+    }
+    const { command, operands } = findCommand(positionals);
+    checkOptions(command, values);
+    const context: Context = {
+      admin,
+      json: values.json === true,
+      follow: values.follow === true,
+      lines: parseLines(values.lines),
+      server: values.server ?? '',
+      ...streams,
+    };
+    return await command.run(context, operands);
+  } catch (error) {
+    return report(error, json, streams);
+  }
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean' },
+        follow: { type: 'boolean', short: 'f' },
+        lines: { type: 'string', short: 'n' },
+        server: { type: 'string', short: 's' },
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean' },
+      },
+    });
+  } catch (error) {
+    throw usageError(error instanceof Error ? error.message : 'bad arguments');
+  }
+}
+
+function findCommand(words: readonly string[]): { command: Command; operands: string[] } {
+  const command = COMMANDS.find(({ name }) => name === words.slice(0, name.split(' ').length).join(' '));
+  if (command === undefined) throw usageError(`no such command: ${printable(words.slice(0, 2).join(' '))}`);
+  const operands = words.slice(command.name.split(' ').length);
+  if (operands.length !== command.operands.length) {
+    throw usageError(`usage: hubctl ${synopsis(command)}`);
+  }
+  return { command, operands };
+}
+
+function checkOptions(command: Command, values: Readonly<Record<string, unknown>>): void {
+  for (const option of ['follow', 'lines', 'server'] as const) {
+    if (values[option] !== undefined && command.options?.includes(option) !== true) {
+      throw usageError(`hubctl ${command.name} has no option --${option}`);
+    }
+  }
+}
+
+function parseLines(text: string | undefined): number {
+  if (text === undefined) return 50;
+  if (!/^[0-9]{1,5}$/.test(text) || Number(text) > 10_000) throw usageError('--lines takes a number from 0 to 10000');
+  return Number(text);
+}
+
+function synopsis(command: Command): string {
+  const options = (command.options ?? []).map((option) => (option === 'follow' ? ' [-f]' : ` [--${option} …]`));
+  return `${command.name}${command.operands.map((operand) => ` <${operand}>`).join('')}${options.join('')}`;
+}
+
+export function usage(): string {
+  const width = Math.max(...COMMANDS.map((command) => synopsis(command).length));
+  const rows = COMMANDS.map((command) => `  hubctl ${synopsis(command).padEnd(width)}  ${command.summary}`);
+  return ['Usage:', ...rows, '', 'Every command takes --json. See hubctl(1).', ''].join('\n');
+}
+
+function usageError(reason: string): MetalhubError {
+  return new MetalhubError('MH_ERR_CLI_USAGE', { details: { reason }, hint: 'hubctl --help lists the commands' });
+}
+
+function report(error: unknown, json: boolean, { stdout, stderr }: Streams): number {
+  const known = error instanceof MetalhubError ? error : new MetalhubError('MH_ERR_INTERNAL', { cause: error });
+  if (json) stdout(`${JSON.stringify({ error: { code: known.code, message: known.message, hint: known.hint ?? null } })}\n`);
+  else {
+    stderr(`hubctl: ${printable(known.message)}\n`);
+    if (known.hint !== undefined) stderr(`        ${printable(known.hint)}\n`);
+    if (known.code === 'MH_ERR_INTERNAL' && error instanceof Error) stderr(`${error.stack ?? ''}\n`);
+  }
+  if (known.code === 'MH_ERR_CLI_USAGE') return EXIT_USAGE;
+  return known.code.startsWith('MH_ERR_CONFIG_') ? EXIT_CONFIG : 1;
+}

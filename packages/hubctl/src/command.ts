@@ -1,0 +1,30 @@
+import type { AdminClient } from './admin-client.js';
+
+export interface Context {
+  admin: AdminClient;
+  /** `--json`: one JSON value (or one per line where a command streams), stable keys, nothing else on stdout. */
+  json: boolean;
+  follow: boolean;
+  lines: number;
+  /** `--server NAME`; `''` is the default server. */
+  server: string;
+  stdout: (text: string) => void;
+  stderr: (text: string) => void;
+}
+
+export interface Command {
+  /** As typed, e.g. `config check`. */
+  name: string;
+  /** Names of what follows it, e.g. `['user']`; all are needed. */
+  operands: readonly string[];
+  summary: string;
+  /** Options of its own beside `--json`. */
+  options?: readonly ('follow' | 'lines' | 'server')[];
+  /** Resolves with the exit status. */
+  run(context: Context, operands: readonly string[]): Promise<number>;
+}
+
+/** Prints the value as JSON, or what `human` makes of it. */
+export function print(context: Context, value: unknown, human: () => string): void {
+  context.stdout(`${context.json ? JSON.stringify(value, null, 2) : human()}\n`);
+}

@@ -1,0 +1,58 @@
+import { request } from 'node:http';
+import { errorText, MetalhubError } from '@metalhub/base/errors.js';
+import { loadConfig } from '@metalhub/config/load.js';
+import { type Check, failed, type Finding, ok } from './check.js';
+
+/** The way of a visitor's request: proxy, then hub. */
+export const checkPublicAddress: Check = async () => {
+  const listen = listenAddresses();
+  return Promise.all(listen.map(checkAddress));
+};
+
+/** Nothing when the configuration is bad: that is a finding of its own. */
+function listenAddresses(): readonly string[] {
+  try {
+    return loadConfig().proxy.listen;
+  } catch (error) {
+    if (error instanceof MetalhubError) return [];
+    throw error;
+  }
+}
+
+async function checkAddress(address: string): Promise<Finding> {
+  const subject = `address ${address}`;
+  const colon = address.lastIndexOf(':');
+  const host = address.slice(0, colon).replace(/^\[|\]$/g, '').replace(/^0\.0\.0\.0$/, '127.0.0.1');
+  try {
+    const status = await getStatus(host, Number(address.slice(colon + 1)));
+    if (status === 200) return ok(subject, 'answers, and so does the hub behind it');
+    return failed(subject, `the hub's health page answers ${status}`, 'journalctl -u hub -u hub-proxy -n 20');
+  } catch (error) {
+    return failed(subject, errorText(error), 'hubctl apply, then systemctl start hub-proxy.socket');
+  }
+}
+
+function getStatus(host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const options = { host, port, path: '/hub/health', headers: { host: 'localhost' }, timeout: 10_000 };
+    const sent = request(options, (response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    });
+    sent.on('timeout', () => sent.destroy(new Error('no answer within 10 s')));
+    sent.on('error', reject);
+    sent.end();
+  });
+}
+
+export const checkHub: Check = async ({ admin }) => {
+  try {
+    const status = (await admin.get('/admin/status')) as { proxy: { reachable: boolean; error?: string } };
+    const findings = [ok('hub', 'answers')];
+    if (status.proxy.reachable) return [...findings, ok('hub to proxy', 'answers')];
+    return [...findings, failed('hub to proxy', status.proxy.error ?? 'no answer', 'journalctl -u hub-proxy -n 20')];
+  } catch (error) {
+    if (!(error instanceof MetalhubError)) throw error;
+    return [failed('hub', error.message, error.hint ?? 'journalctl -u hub -n 20')];
+  }
+};
