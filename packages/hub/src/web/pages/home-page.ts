@@ -1,0 +1,81 @@
+import { html, type Html } from './html.js';
+import { renderBox, renderDocument } from './layout.js';
+import { renderFailure, renderStartForm, renderState, renderStopForm, renderTime } from './server-parts.js';
+import type { ServerView } from './views.js';
+
+export interface HomePageOptions {
+  /** Name as shown. */
+  readonly user: string;
+  readonly isAdmin: boolean;
+  readonly csrfToken: string;
+  /** The default server first; never empty. */
+  readonly servers: readonly ServerView[];
+  readonly notice?: string;
+}
+
+const REFRESH_SEC = 3;
+
+export function renderHomePage(options: HomePageOptions): string {
+  const { user, isAdmin, csrfToken, servers, notice } = options;
+  const isChanging = servers.some(({ state }) => state === 'spawn' || state === 'stop');
+  const title = servers.length === 1 ? 'Your server' : 'Your servers';
+  const main = html`<h1>${title}</h1>
+${notice === undefined ? undefined : renderBox('notice', notice)}
+<div id="servers" class="stack" data-changing="${isChanging ? 'yes' : 'no'}">
+${servers.map((server) => renderCard(server, csrfToken))}
+</div>`;
+  return renderDocument({
+    title: 'Home',
+    main,
+    visitor: { user, csrfToken, isAdmin },
+    scripts: ['local-time.js', 'home.js'],
+    ...(isChanging ? { refreshSec: REFRESH_SEC } : {}),
+  });
+}
+
+function renderCard(server: ServerView, csrfToken: string): Html {
+  return html`<section class="card server">
+<div class="card-head">
+<h2><bdi>${server.name === '' ? server.profileTitle : server.name}</bdi></h2>
+<p role="status">${renderState(server.state)}</p>
+</div>
+${renderText(server)}
+<div class="actions">${renderActions(server, csrfToken)}</div>
+</section>
+`;
+}
+
+function renderText(server: ServerView): Html {
+  switch (server.state) {
+    case 'stopped':
+      return html`<p>Your files are kept while the server is not running.</p>`;
+    case 'spawn':
+      return html`<p>This takes a few seconds.</p>`;
+    case 'ready':
+      return server.startedAtMs === null
+        ? html`<p>Ready for you.</p>`
+        : html`<p>Running since ${renderTime(server.startedAtMs)}.</p>`;
+    case 'stop':
+      return html`<p>Running programs are being ended. Your files are kept.</p>`;
+    case 'failed':
+      return renderFailure(server.failure ?? { message: 'The server could not be started.', logLines: [] }, false);
+  }
+}
+
+function renderActions(server: ServerView, csrfToken: string): Html | undefined {
+  const form = { csrfToken, server, next: '' };
+  switch (server.state) {
+    case 'stopped':
+      return renderStartForm({ ...form, label: 'Start', look: 'primary', busy: 'Starting…' });
+    case 'failed':
+      return renderStartForm({ ...form, label: 'Try again', look: 'primary', busy: 'Starting…' });
+    case 'spawn':
+      return html`${renderStartForm({ ...form, label: 'Show progress', look: 'primary', busy: 'One moment…' })}
+${renderStopForm({ ...form, label: 'Cancel', look: 'secondary', busy: 'Cancelling…' })}`;
+    case 'ready':
+      return html`<a class="button primary" href="${server.url}">Open</a>
+${renderStopForm({ ...form, label: 'Stop', look: 'secondary', busy: 'Stopping…' })}`;
+    case 'stop':
+      return undefined;
+  }
+}

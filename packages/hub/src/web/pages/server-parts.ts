@@ -1,0 +1,60 @@
+import { flag, html, type Html } from './html.js';
+import { csrfField, hiddenField } from './layout.js';
+import type { FailureView, ServerState, ServerView } from './views.js';
+
+export const STATE_WORDS: Readonly<Record<ServerState, string>> = {
+  stopped: 'Not running',
+  spawn: 'Starting',
+  ready: 'Running',
+  stop: 'Stopping',
+  failed: 'Could not start',
+};
+
+export function renderState(state: ServerState): Html {
+  return html`<span class="${`state ${state}`}">${STATE_WORDS[state]}</span>`;
+}
+
+/** `2026-11-22 09:14 UTC`; static/local-time.js turns it into the visitor's own time. */
+export function renderTime(timeMs: number): Html {
+  const iso = new Date(timeMs).toISOString();
+  return html`<time datetime="${iso}">${iso.slice(0, 16).replace('T', ' ')} UTC</time>`;
+}
+
+export interface ServerFormOptions {
+  readonly csrfToken: string;
+  readonly server: ServerView;
+  readonly label: string;
+  readonly look: 'primary' | 'secondary';
+  /** Said on the button while the answer is awaited. */
+  readonly busy: string;
+  readonly hidden?: boolean;
+}
+
+/** Starts the server or, when it is starting already, leads to the page with its progress. */
+export function renderStartForm(options: ServerFormOptions & { readonly next: string }): Html {
+  const fields = html`${hiddenField('next', options.next)}`;
+  return renderServerForm('/hub/spawn', options, fields);
+}
+
+export function renderStopForm(options: ServerFormOptions): Html {
+  return renderServerForm('/hub/stop', options);
+}
+
+function renderServerForm(action: string, options: ServerFormOptions, fields?: Html): Html {
+  const { csrfToken, server, label, look, busy, hidden = false } = options;
+  return html`<form method="post" action="${action}" data-busy="${busy}" ${flag('hidden', hidden)}>${csrfField(csrfToken)}${hiddenField('server', server.name)}${fields}<button class="${look}">${label}</button></form>`;
+}
+
+/** What went wrong; without a failure the empty, hidden box that static/pending.js fills. */
+export function renderFailure(failure: FailureView | undefined, open: boolean): Html {
+  const { message = '', hint = '', logLines = [] } = failure ?? {};
+  return html`<div class="failure" ${flag('hidden', failure === undefined)}>
+<p class="failure-message">${message}</p>
+<p class="failure-hint" ${flag('hidden', hint === '')}>${hint}</p>
+<details class="failure-log" ${flag('hidden', logLines.length === 0)} ${flag('open', open)}>
+<summary>Last lines of the server’s log</summary>
+<pre tabindex="0" role="region" aria-label="Last lines of the server’s log">
+${logLines.join('\n')}</pre>
+</details>
+</div>`;
+}

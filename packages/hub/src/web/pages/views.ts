@@ -1,0 +1,42 @@
+/** What the pages show; the backend makes these from its own state. All text in them is unescaped. */
+
+/** As in the hub's server table; `spawn` and `stop` are under way. */
+export type ServerState = 'stopped' | 'spawn' | 'ready' | 'stop' | 'failed';
+
+export interface FailureView {
+  /** One sentence, for the user: "JupyterLab ended while it was starting." */
+  readonly message: string;
+  /** What the user or an administrator can do about it. */
+  readonly hint?: string;
+  /** The unit's own last lines, oldest first; may be empty. */
+  readonly logLines: readonly string[];
+}
+
+export interface ServerView {
+  /** `''` is the default server. */
+  readonly name: string;
+  readonly state: ServerState;
+  /** Path on this site that opens the server, as `/user/anna/`. */
+  readonly url: string;
+  /** Milliseconds since the epoch; `null` unless the server runs. */
+  readonly startedAtMs: number | null;
+  /** Title of the profile it runs or would be started with. */
+  readonly profileTitle: string;
+  /** Shown with state `failed`. */
+  readonly failure?: FailureView;
+}
+
+/** One step of a start; also the JSON of each `message` event of the progress stream. */
+export interface ProgressEvent {
+  /** 0 to 100. */
+  readonly progress: number;
+  readonly message: string;
+  /** Equal stages replace each other in the list of steps; without one each message is a step of its own. */
+  readonly stage?: string;
+  readonly ready?: boolean;
+  readonly failed?: boolean;
+  /** Where to go, with `ready`. */
+  readonly url?: string;
+  /** With `failed`. */
+  readonly failure?: FailureView;
+}

@@ -1,0 +1,210 @@
+import { connect, type Socket } from 'node:net';
+import { errorText } from '@metalhub/base/errors.js';
+import { type BusCall, createPendingCalls } from './bus-calls.js';
+import { decodeHeader, encodeMessage, type IncomingHeader, MESSAGE_TYPE, NO_AUTO_START } from './bus-codec.js';
+import { unavailable } from './bus-errors.js';
+import { createFrameReader } from './bus-frames.js';
+import type { BusValue } from './variant.js';
+
+const BUS_NAME = 'org.freedesktop.DBus';
+const BUS_PATH = '/org/freedesktop/DBus';
+const MAX_SERIAL = 0xffffffff;
+const CONNECT_TIMEOUT_MS = 5000;
+
+export interface BusSignal {
+  readonly path: string;
+  readonly interface: string;
+  readonly member: string;
+  readonly body: readonly BusValue[];
+}
+
+export interface BusOptions {
+  readonly socketPath: string;
+  /** The service whose signals are wanted; those of anybody else are dropped unread. */
+  readonly peer: string;
+  readonly onSignal: (signal: BusSignal) => void;
+  /** The peer left the bus (`undefined`) or came (back) to it. */
+  readonly onPeer: (owner: string | undefined) => void;
+  /** Once, when an established connection ended by itself. */
+  readonly onEnd: (reason: string) => void;
+}
+
+/** One connection to a message bus. */
+export interface Bus {
+  /** The peer's unique name, `undefined` while it is not on the bus. */
+  peerOwner(): string | undefined;
+  /** @throws {MH_ERR_SYSTEMD_UNAVAILABLE} {MH_ERR_SYSTEMD_TIMEOUT} and what error replies map to */
+  call(call: BusCall): Promise<readonly BusValue[]>;
+  addMatch(rule: string): Promise<void>;
+  close(): void;
+}
+
+/**
+ * Connects, authenticates and says Hello.
+ *
+ * @throws {MH_ERR_SYSTEMD_UNAVAILABLE}
+ * @see https://dbus.freedesktop.org/doc/dbus-specification.html
+ */
+export async function connectBus(options: BusOptions): Promise<Bus> {
+  const connection = new BusConnection(await openSocket(options.socketPath), options);
+  const timer = setTimeout(() => connection.end('the bus did not answer'), CONNECT_TIMEOUT_MS);
+  try {
+    await connection.start();
+    return connection;
+  } catch (error) {
+    connection.end(errorText(error), error);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+class BusConnection implements Bus {
+  readonly #socket: Socket;
+  readonly #options: BusOptions;
+  readonly #pending = createPendingCalls();
+  readonly #reader = createFrameReader();
+  readonly #authenticated: Promise<void>;
+  #onAuthenticated: (error?: unknown) => void = () => undefined;
+  #state: 'authenticating' | 'starting' | 'open' | 'ended' = 'authenticating';
+  #serial = 0;
+  #peerOwner: string | undefined;
+
+  constructor(socket: Socket, options: BusOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#authenticated = new Promise((resolve, reject) => {
+      this.#onAuthenticated = (error) => (error === undefined ? resolve() : reject(error));
+    });
+    socket.on('error', (error) => this.end(error.message, error));
+    socket.on('close', () => this.end('the bus closed the connection'));
+    socket.on('data', (chunk) => this.#onData(chunk));
+  }
+
+  async start(): Promise<void> {
+    const uid = String(process.getuid?.() ?? 0);
+    this.#socket.write(`\0AUTH EXTERNAL ${Buffer.from(uid).toString('hex')}\r\n`);
+    await this.#authenticated;
+    await this.#callBus('Hello');
+    await this.addMatch(nameOwnerRule(this.#options.peer));
+    const owner = await this.#callBus('GetNameOwner', this.#options.peer).catch(() => []);
+    this.#setPeer(owner[0]);
+    this.#state = 'open';
+  }
+
+  peerOwner(): string | undefined {
+    return this.#peerOwner;
+  }
+
+  async call(call: BusCall): Promise<readonly BusValue[]> {
+    if (this.#state === 'ended') throw unavailable('not connected');
+    call.signal?.throwIfAborted();
+    this.#serial = this.#serial === MAX_SERIAL ? 1 : this.#serial + 1;
+    const serial = this.#serial;
+    // Encoded first: a value that does not fit its type is the caller's error, and nothing was sent.
+    const message = encodeMessage({ ...call, type: MESSAGE_TYPE.methodCall, serial, flags: NO_AUTO_START });
+    const reply = this.#pending.wait(serial, call);
+    this.#socket.write(message);
+    return reply;
+  }
+
+  async addMatch(rule: string): Promise<void> {
+    await this.#callBus('AddMatch', rule);
+  }
+
+  close(): void {
+    // Not a loss to report.
+    if (this.#state === 'open') this.#state = 'starting';
+    this.end('closed');
+  }
+
+  end(reason: string, cause?: unknown): void {
+    if (this.#state === 'ended') return;
+    const wasOpen = this.#state === 'open';
+    this.#state = 'ended';
+    this.#socket.destroy();
+    const error = unavailable(reason, cause);
+    this.#onAuthenticated(error);
+    this.#pending.rejectAll(error);
+    if (wasOpen) this.#options.onEnd(reason);
+  }
+
+  #callBus(member: string, argument?: string): Promise<readonly BusValue[]> {
+    const body = argument === undefined ? {} : { signature: 's', body: [argument] };
+    const to = { destination: BUS_NAME, path: BUS_PATH, interface: BUS_NAME };
+    return this.call({ ...to, member, ...body, timeoutMs: CONNECT_TIMEOUT_MS });
+  }
+
+  #onData(chunk: Buffer): void {
+    try {
+      this.#reader.push(chunk);
+      if (this.#state === 'authenticating') this.#onLine(this.#reader.readLine());
+      else this.#readMessages();
+    } catch (error) {
+      this.end(errorText(error), error);
+    }
+  }
+
+  #onLine(line: string | undefined): void {
+    if (line === undefined) return;
+    if (!line.startsWith('OK ')) return this.end(`the bus refused to authenticate us: ${line}`);
+    this.#state = 'starting';
+    this.#socket.write('BEGIN\r\n');
+    this.#onAuthenticated();
+  }
+
+  #readMessages(): void {
+    for (let bytes = this.#reader.readMessage(); bytes !== undefined; bytes = this.#reader.readMessage()) {
+      try {
+        this.#onMessage(decodeHeader(bytes));
+      } catch {
+        // Of a type that dbus-next cannot decode. We ask for nothing of that kind, so it is a stranger's.
+      }
+    }
+  }
+
+  #onMessage(header: IncomingHeader): void {
+    if (header.type === MESSAGE_TYPE.methodReturn || header.type === MESSAGE_TYPE.error) {
+      this.#pending.answer(header);
+    } else if (header.type === MESSAGE_TYPE.signal) {
+      this.#onSignal(header);
+    }
+  }
+
+  /**
+   * Any local account may send any signal straight to our unique name, match rules notwithstanding. The bus fills in
+   * the sender, so that only it decides whom to believe.
+   */
+  #onSignal(header: IncomingHeader): void {
+    const { sender, path, interface: interfaceName, member } = header;
+    if (sender === BUS_NAME && member === 'NameOwnerChanged') {
+      const [name, , owner] = header.body();
+      if (name === this.#options.peer) this.#setPeer(owner);
+    } else if (this.#peerOwner !== undefined && sender === this.#peerOwner) {
+      this.#options.onSignal({ path, interface: interfaceName, member, body: header.body() });
+    }
+  }
+
+  #setPeer(owner: BusValue | undefined): void {
+    this.#peerOwner = typeof owner === 'string' && owner !== '' ? owner : undefined;
+    if (this.#state === 'open') this.#options.onPeer(this.#peerOwner);
+  }
+}
+
+function openSocket(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    function onError(error: Error): void {
+      reject(unavailable(`${path}: ${error.message}`, error));
+    }
+    socket.once('error', onError);
+    socket.once('connect', () => {
+      socket.off('error', onError);
+      resolve(socket);
+    });
+  });
+}
+
+function nameOwnerRule(name: string): string {
+  return `type='signal',sender='${BUS_NAME}',path='${BUS_PATH}',interface='${BUS_NAME}',member='NameOwnerChanged',arg0='${name}'`;
+}
