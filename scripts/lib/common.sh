@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# Shared by the machine harness: where things lie, what the host must have, where Debian comes from.
+
+CACHE=${METALHUB_CACHE:-/var/cache/metalhub}
+RUN=${METALHUB_RUN:-/var/tmp/metalhub-machines}
+SUITE=trixie
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "${0##*/}: $*"; exit 1; }
+
+# need COMMAND PACKAGE ...: installs the packages whose command is missing. A host that has them is not touched.
+need() {
+  local missing=()
+  while (($#)); do
+    command -v "$1" >/dev/null || missing+=("$2")
+    shift 2
+  done
+  ((${#missing[@]})) || return 0
+  say "installing on this host: ${missing[*]}"
+  local install=(apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}")
+  # The package lists of a fresh host are empty or old: then ask for new ones once.
+  DEBIAN_FRONTEND=noninteractive "${install[@]}" >&2 ||
+    { apt-get -q update >&2 && DEBIAN_FRONTEND=noninteractive "${install[@]}" >&2; }
+}
+
+# debian_uri debian|debian-security: the mirror that the host's apt uses for it, or nothing.
+# shellcheck disable=SC2016 # the dollar signs are apt's
+debian_uri() {
+  # Without --no-release-info apt lists only what it has fetched already.
+  apt-get indextargets --no-release-info --format '$(REPO_URI)' 'Created-By: Packages' |
+    awk -v name="$1" '{ sub("/*$", "") } !found && substr($0, length($0) - length(name)) == "/" name { print; found = 1 }'
+}
+
+# The sources of a Debian 13 machine, from the host's own mirrors.
+debian_sources() {
+  local main security
+  main=$(debian_uri debian)
+  security=$(debian_uri debian-security)
+  main=${main:-http://deb.debian.org/debian}
+  printf 'deb %s %s main\n' "$main" "$SUITE" "$main" "$SUITE-updates"
+  [[ -z $security ]] || printf 'deb %s %s-security main\n' "$security" "$SUITE"
+}
+
+# The host's apt proxies, which roots and machines on the host's network need as well.
+apt_proxies() { apt-config dump | grep -iE '^Acquire::https?::Proxy' || true; }

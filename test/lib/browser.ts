@@ -1,0 +1,69 @@
+import { mkdirSync } from 'node:fs';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+
+export const PUBLIC_URL = 'http://localhost:8000';
+
+/** Debian's Chromium in the network that this process is in at the moment. */
+export async function launchBrowser(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
+
+/** A browser profile of its own: cookies of one visitor. */
+export async function newVisitor(browser: Browser): Promise<BrowserContext> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, baseURL: PUBLIC_URL });
+  context.setDefaultTimeout(30_000);
+  return context;
+}
+
+export async function logIn(page: Page, name: string, password: string, path = '/'): Promise<void> {
+  await page.goto(path);
+  await page.getByLabel('Name').fill(name);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Log in' }).click();
+}
+
+/** From the home page to JupyterLab's launcher. */
+export async function startServer(page: Page): Promise<void> {
+  await page.getByRole('button', { name: /^(Start|Try again)$/ }).click();
+  await page.waitForURL(/\/user\/[^/]+\/lab/, { timeout: 90_000 });
+  await page.locator('#main.jp-LabShell, #jp-main-dock-panel').first().waitFor({ timeout: 90_000 });
+}
+
+/** Opens a new notebook with the Python kernel and waits for the kernel. */
+export async function newNotebook(page: Page): Promise<void> {
+  await page.locator('.jp-LauncherCard[data-category="Notebook"]').first().click();
+  await page.locator('.jp-Notebook .jp-Cell').first().waitFor();
+  await page.locator('.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]').waitFor({ timeout: 60_000 });
+}
+
+/** Runs code in the last cell of the open notebook and returns the text of its output. */
+export async function runCell(page: Page, code: string): Promise<string> {
+  const cells = page.locator('.jp-Notebook .jp-CodeCell');
+  const cell = cells.last();
+  const index = (await cells.count()) - 1;
+  await cell.locator('.cm-content').click();
+  await page.keyboard.insertText(code);
+  await page.keyboard.press('Shift+Enter');
+  const output = cells.nth(index).locator('.jp-OutputArea-output');
+  await output.first().waitFor({ timeout: 60_000 });
+  return (await output.first().innerText()).trim();
+}
+
+/** A picture for a person to look at, when METALHUB_SCREENSHOTS names a directory. */
+export async function screenshot(page: Page, name: string): Promise<void> {
+  const directory = process.env['METALHUB_SCREENSHOTS'];
+  if (directory === undefined) return;
+  mkdirSync(directory, { recursive: true });
+  await page.screenshot({ path: `${directory}/${name}.png` });
+}

@@ -1,0 +1,62 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { isErrorCode, MetalhubError } from '@metalhub/base/errors.js';
+import { connectWire, type WireClient } from '@metalhub/wire/client.js';
+import type { ParamsOf } from '@metalhub/wire/protocol.js';
+import { type SpawnerRequests, spawnerProtocol } from '@metalhub/wire/spawner.js';
+import type { Machine } from './machine.js';
+
+export type SpawnerClient = WireClient<SpawnerRequests>;
+export type StartParams = ParamsOf<SpawnerRequests, 'StartServer'>;
+
+/** Puts the build of this checkout into the machine and has the spawner's socket listen. */
+export async function installSpawner(machine: Machine): Promise<void> {
+  await promisify(execFile)(findUp('scripts/dev-install'), [machine.name]);
+  await machine.run(['systemctl', 'start', 'hub-spawner.socket']);
+}
+
+/** A connection to the machine's spawner, as root. */
+export async function connectSpawner(machine: Machine): Promise<SpawnerClient> {
+  return connectWire(spawnerProtocol, { path: await machine.path(spawnerProtocol.path) });
+}
+
+/** A start of the default profile. Token and start id are told apart by the key. */
+export function startParams(key: string, changes: Partial<Record<keyof StartParams, string>> = {}): StartParams {
+  const server = changes.server ?? '';
+  const params = {
+    key,
+    server,
+    identity: `pam:${key}`,
+    profile: 'default',
+    start_id: Buffer.from(`${key}${server}`).toString('hex').padEnd(32, '0').slice(0, 32),
+    token: tokenOf(key),
+    base_url: server === '' ? `/user/${key}/` : `/user/${key}/${server}/`,
+    ...changes,
+  };
+  return params as StartParams;
+}
+
+export function tokenOf(key: string): string {
+  return `Secret-${key}-`.padEnd(43, 'x').slice(0, 43);
+}
+
+/** The error a call ends with. @throws when it does not */
+export async function failureOf(call: Promise<unknown>): Promise<MetalhubError> {
+  const result = await call.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  );
+  if ('value' in result) throw new Error(`it did not fail: ${JSON.stringify(result.value)}`);
+  if (result.error instanceof MetalhubError && isErrorCode(result.error.code)) return result.error;
+  throw result.error;
+}
+
+/** A file of this checkout, wherever in it the compiled tests lie. */
+function findUp(path: string): string {
+  for (let directory = new URL('./', import.meta.url); directory.pathname !== '/'; directory = new URL('../', directory)) {
+    const file = new URL(path, directory).pathname;
+    if (existsSync(file)) return file;
+  }
+  throw new Error(`${path} is not above the tests`);
+}

@@ -1,0 +1,105 @@
+import { PUBLIC_URL } from './browser.js';
+
+interface Cookie {
+  value: string;
+  path: string;
+}
+
+/**
+ * A visitor without a browser: keeps cookies by path, follows redirects itself, fills forms of pages.
+ * Uses fetch, so it sees the network that the process is in.
+ */
+export class Visitor {
+  readonly #base: string;
+  readonly #cookies = new Map<string, Cookie>();
+
+  constructor(base: string = PUBLIC_URL) {
+    this.#base = base;
+  }
+
+  /** One request, no redirect followed. */
+  async request(path: string, init: RequestInit = {}): Promise<Response> {
+    const url = new URL(path, this.#base);
+    const headers = new Headers(init.headers);
+    const cookie = this.cookieHeader(url.pathname);
+    if (cookie !== '') headers.set('cookie', cookie);
+    const response = await fetch(url, { ...init, headers, redirect: 'manual' });
+    for (const line of response.headers.getSetCookie()) this.#store(line);
+    return response;
+  }
+
+  /** A page navigation as a browser makes it, through redirects. */
+  async navigate(path: string, init: RequestInit = {}): Promise<{ response: Response; text: string; path: string }> {
+    let next = path;
+    let current = init;
+    for (let hop = 0; hop < 10; hop++) {
+      const headers = new Headers(current.headers);
+      headers.set('accept', 'text/html');
+      headers.set('sec-fetch-mode', 'navigate');
+      headers.set('sec-fetch-dest', 'document');
+      headers.set('sec-fetch-site', current.method === 'POST' ? 'same-origin' : 'none');
+      const response = await this.request(next, { ...current, headers });
+      const location = response.headers.get('location');
+      if (location === null) return { response, text: await response.text(), path: next };
+      await response.body?.cancel();
+      const url = new URL(location, new URL(next, this.#base));
+      next = url.pathname + url.search;
+      current = {};
+    }
+    throw new Error(`too many redirects from ${path}`);
+  }
+
+  /** Posts a form of this site the way its page would. */
+  async submit(path: string, fields: Readonly<Record<string, string>>): Promise<{ response: Response; text: string; path: string }> {
+    return this.navigate(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded', origin: new URL(this.#base).origin },
+      body: new URLSearchParams(fields).toString(),
+    });
+  }
+
+  /** @returns the page after the attempt */
+  async logIn(username: string, password: string, next = ''): Promise<{ response: Response; text: string; path: string }> {
+    const page = await this.navigate(`/hub/login${next === '' ? '' : `?next=${encodeURIComponent(next)}`}`);
+    return this.submit('/hub/login', { csrf: fieldOf(page.text, 'csrf'), next, username, password });
+  }
+
+  cookieHeader(path: string): string {
+    const matching = [...this.#cookies].filter(([, cookie]) => path.startsWith(cookie.path));
+    return matching.map(([key, { value }]) => `${key.split(' ')[0]}=${value}`).join('; ');
+  }
+
+  #store(line: string): void {
+    const [pair = '', ...attributes] = line.split(';').map((part) => part.trim());
+    const [name = '', ...value] = pair.split('=');
+    const attribute = (wanted: string): string | undefined =>
+      attributes.find((text) => text.toLowerCase().startsWith(`${wanted}=`))?.slice(wanted.length + 1);
+    const path = attribute('path') ?? '/';
+    const expires = attribute('expires');
+    const isGone = attribute('max-age') === '0' || (expires !== undefined && Date.parse(expires) <= Date.now());
+    if (isGone) this.#cookies.delete(`${name} ${path}`);
+    else this.#cookies.set(`${name} ${path}`, { value: value.join('='), path });
+  }
+}
+
+/** Value of a hidden field on a page. @throws when there is none */
+export function fieldOf(page: string, name: string): string {
+  const input = new RegExp(`<input[^>]*name="${name}"[^>]*>`).exec(page)?.[0] ?? '';
+  const value = /value="([^"]*)"/.exec(input)?.[1];
+  if (value === undefined) throw new Error(`no field ${name} on the page: ${page.slice(0, 300)}`);
+  return value.replaceAll('&amp;', '&').replaceAll('&quot;', '"').replaceAll('&#39;', "'");
+}
+
+/** Data of server-sent events, as they come. */
+export async function* readEvents(response: Response): AsyncGenerator<Record<string, unknown>> {
+  const decoder = new TextDecoder();
+  let buffer = '';
+  for await (const chunk of response.body ?? []) {
+    buffer += decoder.decode(chunk as Uint8Array, { stream: true });
+    for (let end = buffer.indexOf('\n\n'); end >= 0; end = buffer.indexOf('\n\n')) {
+      const data = buffer.slice(0, end).split('\n').filter((line) => line.startsWith('data:'));
+      buffer = buffer.slice(end + 2);
+      if (data.length > 0) yield JSON.parse(data.map((line) => line.slice(5)).join('\n')) as Record<string, unknown>;
+    }
+  }
+}
