@@ -13,8 +13,10 @@ shell_scripts() {
   local file
   tree_files scripts .ci debian packages test | while read -r file; do
     case $file in
+      # With the scripts that read them.
+      scripts/lib/*.sh) ;;
       *.sh | debian/preinst | debian/postinst | debian/prerm | debian/postrm) echo "$file" ;;
-      *.*/* | *) ! head -c 64 "$file" | grep -qaE '^#!/(usr/)?bin/(env )?(ba)?sh' || echo "$file" ;;
+      *) ! head -c 64 "$file" | grep -qaE '^#!/(usr/)?bin/(env )?(ba)?sh' || echo "$file" ;;
     esac
   done | sort -u
 }
@@ -30,17 +32,22 @@ check_length() {
   return "$bad"
 }
 
-# The catalogue and its page say the same.
-check_errors() {
-  [[ -e docs/errors.md ]] || return 0
-  diff --label packages/base/src/errors.ts --label docs/errors.md -u \
-    <(grep -oE '^  MH_ERR_[A-Z_]+' packages/base/src/errors.ts | tr -d ' ' | sort -u) \
-    <(grep -oE '\bMH_ERR_[A-Z_]+[A-Z]\b' docs/errors.md | sort -u)
+# What is derived from the sources is current: sample configuration, its reference, man page, list of errors.
+check_generated() { node scripts/generate.mjs --check; }
+
+# Every request that a socket takes is explained where one looks for who may do what.
+check_privileges() {
+  local request bad=0
+  while read -r request; do
+    grep -qw "$request" docs/privileges.md || { echo "docs/privileges.md says nothing about $request"; bad=1; }
+  done < <(sed -nE 's/^    ([A-Z][A-Za-z]+): \{$/\1/p' packages/wire/src/*.ts)
+  return "$bad"
 }
 
 # Nothing that only one machine or one company knows: this checkout's path, home directories, registries and their hosts.
 check_words() {
   local pattern='registry\.[a-z0-9-]+\.(org|com|io)|artifactory|nexus\.|/work/|/home/[a-z]+/(src|work|projects)/'
+  # shellcheck disable=SC2016 # a list of characters
   pattern+="|$(printf '%s' "$PWD" | sed 's/[.[\*^$()+?{|]/\\&/g')/"
   ! tree_files | grep -vE '^(scripts/lib/check-tree\.sh|package-lock\.json)$' | tr '\n' '\0' |
     xargs -0 grep -nIE -- "$pattern"
@@ -48,6 +55,7 @@ check_words() {
 
 # Every package of the lock file comes from whatever registry npm is configured for, with a checksum.
 check_lock() {
+  # shellcheck disable=SC2016 # the dollar signs are JavaScript's
   node -e '
     const { packages, lockfileVersion } = require("./package-lock.json");
     const bad = lockfileVersion === 3 ? [] : ["lockfileVersion is not 3"];

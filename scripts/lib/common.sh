@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # Shared by the machine harness: where things lie, what the host must have, where Debian comes from.
 
+# shellcheck disable=SC2034 # not all who read this file use both
 CACHE=${METALHUB_CACHE:-/var/cache/metalhub}
+# shellcheck disable=SC2034
 RUN=${METALHUB_RUN:-/var/tmp/metalhub-machines}
 SUITE=trixie
 
@@ -23,19 +25,18 @@ need() {
     { apt-get -q update >&2 && DEBIAN_FRONTEND=noninteractive "${install[@]}" >&2; }
 }
 
-# debian_uri debian|debian-security: the mirror that the host's apt uses for it, or nothing.
+# The sources of a Debian 13 machine, from the mirrors that the host's apt uses.
 # shellcheck disable=SC2016 # the dollar signs are apt's
-debian_uri() {
-  # Without --no-release-info apt lists only what it has fetched already.
-  apt-get indextargets --no-release-info --format '$(REPO_URI)' 'Created-By: Packages' |
-    awk -v name="$1" '{ sub("/*$", "") } !found && substr($0, length($0) - length(name)) == "/" name { print; found = 1 }'
-}
-
-# The sources of a Debian 13 machine, from the host's own mirrors.
 debian_sources() {
-  local main security
-  main=$(debian_uri debian)
-  security=$(debian_uri debian-security)
+  local uris uri main='' security=''
+  # Without --no-release-info apt lists only what it has fetched already.
+  uris=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' 'Created-By: Packages' | sed 's,/*$,,')
+  for uri in $uris; do
+    case $uri in
+      */debian) main=${main:-$uri} ;;
+      */debian-security) security=${security:-$uri} ;;
+    esac
+  done
   main=${main:-http://deb.debian.org/debian}
   printf 'deb %s %s main\n' "$main" "$SUITE" "$main" "$SUITE-updates"
   [[ -z $security ]] || printf 'deb %s %s-security main\n' "$security" "$SUITE"

@@ -55,6 +55,9 @@ machine_settle() {
   local root=$RUN/$1/root
   echo "$1" >"$root/etc/hostname"
   printf '%s\n' '127.0.0.1 localhost' "127.0.1.1 $1" '::1 localhost ip6-localhost ip6-loopback' >"$root/etc/hosts"
+  # They would take the package manager's lock, or fail without a network, in the middle of a test.
+  ln -sf /dev/null "$root/etc/systemd/system/apt-daily.timer"
+  ln -sf /dev/null "$root/etc/systemd/system/apt-daily-upgrade.timer"
   if [[ $(<"$RUN/$1/network") == host ]]; then
     cp -L --remove-destination /etc/resolv.conf "$root/etc/resolv.conf"
     debian_sources >"$root/etc/apt/sources.list"

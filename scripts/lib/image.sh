@@ -71,9 +71,9 @@ image_make() (
   tmp=$CACHE/images/.${IMAGE##*/}
   mkdir "$tmp" || exit
   say "making the image ${IMAGE##*/}: takes minutes"
-  SECONDS=0
+  start=$SECONDS
   image_build "$1" "$tmp" && : >"$tmp/lock" && mv -T "$tmp" "$IMAGE" || exit
-  say "made the image $1 in $SECONDS s"
+  say "made the image $1 in $((SECONDS - start)) s"
   for old in "$CACHE/images/$1"-*/; do
     [[ ${old%/} == "$IMAGE" ]] || { : >"${old}superseded" && image_drop "${old%/}"; }
   done

@@ -11,7 +11,8 @@ modules_ensure() {
   fi
   ! mountpoint -q "$tree/node_modules" || return 0
   cache=${METALHUB_CACHE:-/var/cache/metalhub}/modules/$(modules_key "$tree")
-  [[ -d $cache ]] || modules_fetch "$tree" "$cache"
+  # Also where the shell does not stop at errors, because a caller looks at our status.
+  [[ -d $cache ]] || modules_fetch "$tree" "$cache" || return
   while read -r where; do
     mkdir -p "$tree/$where"
     mount --bind "$cache/$where" "$tree/$where"

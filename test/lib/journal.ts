@@ -24,7 +24,23 @@ const OUR_PROGRAMS = new Set(['hub', 'hub-proxy', 'hub-spawner', 'hub-pam', 'hub
 const OUR_UNITS = /^(?:hub(?:-[a-z]+)*(?:@.*)?|metalhub(?:-[a-z]+)*(?:@.*)?|jupyter(?:-.*)?)\.[a-z]+$/;
 const WARNING = 4;
 /** How a process ends that would leave a core, were cores kept. */
-const CORE_SIGNALS = new Set(['3', '4', '5', '6', '7', '8', '11', '31', 'ABRT', 'BUS', 'FPE', 'ILL', 'SEGV', 'SYS', 'TRAP']);
+const CORE_SIGNALS = new Set([
+  '3',
+  '4',
+  '5',
+  '6',
+  '7',
+  '8',
+  '11',
+  '31',
+  'ABRT',
+  'BUS',
+  'FPE',
+  'ILL',
+  'SEGV',
+  'SYS',
+  'TRAP',
+]);
 
 export function journalArguments(query: JournalQuery): string[] {
   return [
@@ -42,7 +58,8 @@ export function journalArguments(query: JournalQuery): string[] {
 /** @param line one line of `journalctl --output=json` */
 export function parseJournalEntry(line: string): JournalEntry {
   const fields: Record<string, string> = {};
-  for (const [name, value] of Object.entries(JSON.parse(line) as Record<string, unknown>)) fields[name] = fieldText(value);
+  for (const [name, value] of Object.entries(JSON.parse(line) as Record<string, unknown>))
+    fields[name] = fieldText(value);
   return {
     cursor: fields['__CURSOR'] ?? '',
     message: fields['MESSAGE'] ?? '',

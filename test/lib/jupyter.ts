@@ -44,7 +44,9 @@ export class JupyterServer {
         (response) => {
           const chunks: Buffer[] = [];
           response.on('data', (chunk: Buffer) => chunks.push(chunk));
-          response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }));
+          response.on('end', () =>
+            resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
+          );
         },
       );
       sent.once('error', reject);
@@ -69,13 +71,16 @@ export class JupyterServer {
         const timer = setTimeout(() => reject(new Error(`no end after ${timeoutMs} ms: ${output}`)), timeoutMs);
         socket.once('error', reject);
         socket.once('open', () => {
-          socket.send(JSON.stringify({ header, parent_header: {}, metadata: {}, content, channel: 'shell', buffers: [] }));
+          socket.send(
+            JSON.stringify({ header, parent_header: {}, metadata: {}, content, channel: 'shell', buffers: [] }),
+          );
         });
         socket.on('message', (data) => {
           const message = JSON.parse(String(data));
           if (message.parent_header?.msg_id !== id) return;
           if (message.msg_type === 'stream') output += message.content.text;
-          if (message.msg_type === 'error') reject(new Error(`${message.content.ename}: ${message.content.evalue}\n${output}`));
+          if (message.msg_type === 'error')
+            reject(new Error(`${message.content.ename}: ${message.content.evalue}\n${output}`));
           if (message.msg_type === 'status' && message.content.execution_state === 'idle') {
             clearTimeout(timer);
             resolve(output.trimEnd());

@@ -59,8 +59,13 @@ export class Machine implements AsyncDisposable {
     const user = options.user === undefined ? [] : ['--user', options.user];
     // The limit is kept inside: ended from here, only the way in would end, not the command.
     const limit = ['timeout', '--kill-after=5', String(timeoutMs / 1000)];
-    const result = await collect(['exec', this.name, ...user, '--', ...limit, ...argv], options.input ?? '', timeoutMs + 10_000);
-    if (result.code === TIMED_OUT) throw new Error(`${this.name}: no end after ${timeoutMs} ms: ${describe(argv, result)}`);
+    const result = await collect(
+      ['exec', this.name, ...user, '--', ...limit, ...argv],
+      options.input ?? '',
+      timeoutMs + 10_000,
+    );
+    if (result.code === TIMED_OUT)
+      throw new Error(`${this.name}: no end after ${timeoutMs} ms: ${describe(argv, result)}`);
     return result;
   }
 
@@ -184,7 +189,11 @@ async function collect(argv: readonly string[], input: string | Uint8Array, time
     child.once('error', reject);
     child.once('close', resolve);
   });
-  const result = { code: code ?? -1, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
+  const result = {
+    code: code ?? -1,
+    stdout: Buffer.concat(stdout).toString(),
+    stderr: Buffer.concat(stderr).toString(),
+  };
   if (code === null) throw new Error(`scripts/machine was killed: ${describe(argv, result)}`);
   return result;
 }
@@ -195,7 +204,11 @@ function describe(argv: readonly string[], result: ExecResult): string {
 
 /** scripts/machine of this checkout, wherever in it the compiled tests lie. */
 function findScript(): string {
-  for (let directory = new URL('./', import.meta.url); directory.pathname !== '/'; directory = new URL('../', directory)) {
+  for (
+    let directory = new URL('./', import.meta.url);
+    directory.pathname !== '/';
+    directory = new URL('../', directory)
+  ) {
     const file = new URL('scripts/machine', directory).pathname;
     if (existsSync(file)) return file;
   }

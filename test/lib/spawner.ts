@@ -52,9 +52,13 @@ export async function failureOf(call: Promise<unknown>): Promise<MetalhubError> 
   throw result.error;
 }
 
-/** A file of this checkout, wherever in it the compiled tests lie. */
-function findUp(path: string): string {
-  for (let directory = new URL('./', import.meta.url); directory.pathname !== '/'; directory = new URL('../', directory)) {
+/** Path of a file of this checkout, wherever in it the compiled tests lie. */
+export function findUp(path: string): string {
+  for (
+    let directory = new URL('./', import.meta.url);
+    directory.pathname !== '/';
+    directory = new URL('../', directory)
+  ) {
     const file = new URL(path, directory).pathname;
     if (existsSync(file)) return file;
   }

@@ -1,3 +1,5 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
 import { PUBLIC_URL } from './browser.js';
 
 interface Cookie {
@@ -7,14 +9,16 @@ interface Cookie {
 
 /**
  * A visitor without a browser: keeps cookies by path, follows redirects itself, fills forms of pages.
- * Uses fetch, so it sees the network that the process is in.
+ * Each comes from a loopback address of its own, so that one visitor's failures do not slow the next one down.
  */
 export class Visitor {
   readonly #base: string;
   readonly #cookies = new Map<string, Cookie>();
+  readonly #address: string;
 
-  constructor(base: string = PUBLIC_URL) {
-    this.#base = base;
+  constructor(options: { base?: string; address?: string } = {}) {
+    this.#base = options.base ?? PUBLIC_URL;
+    this.#address = options.address ?? nextAddress();
   }
 
   /** One request, no redirect followed. */
@@ -23,7 +27,7 @@ export class Visitor {
     const headers = new Headers(init.headers);
     const cookie = this.cookieHeader(url.pathname);
     if (cookie !== '') headers.set('cookie', cookie);
-    const response = await fetch(url, { ...init, headers, redirect: 'manual' });
+    const response = await send(url, this.#address, init.method ?? 'GET', headers, init.body ?? undefined);
     for (const line of response.headers.getSetCookie()) this.#store(line);
     return response;
   }
@@ -80,6 +84,35 @@ export class Visitor {
     if (isGone) this.#cookies.delete(`${name} ${path}`);
     else this.#cookies.set(`${name} ${path}`, { value: value.join('='), path });
   }
+}
+
+let visitors = 0;
+
+function nextAddress(): string {
+  visitors += 1;
+  return `127.1.${Math.floor(visitors / 250)}.${(visitors % 250) + 1}`;
+}
+
+/** What fetch cannot do: choose the address that a request comes from. */
+async function send(url: URL, localAddress: string, method: string, headers: Headers, body: unknown): Promise<Response> {
+  const message = await new Promise<IncomingMessage>((resolve, reject) => {
+    const sent = httpRequest(
+      { host: '127.0.0.1', port: url.port, path: url.pathname + url.search, method, localAddress, agent: false },
+      resolve,
+    );
+    sent.setHeader('host', url.host);
+    for (const [name, value] of headers) sent.setHeader(name, value);
+    sent.on('error', reject);
+    sent.end(typeof body === 'string' ? body : undefined);
+  });
+  const received = new Headers();
+  for (let index = 0; index < message.rawHeaders.length; index += 2) {
+    received.append(message.rawHeaders[index] ?? '', message.rawHeaders[index + 1] ?? '');
+  }
+  const status = message.statusCode ?? 0;
+  const hasBody = status !== 204 && status !== 304;
+  if (!hasBody) message.resume();
+  return new Response(hasBody ? (Readable.toWeb(message) as ReadableStream) : null, { status, headers: received });
 }
 
 /** Value of a hidden field on a page. @throws when there is none */

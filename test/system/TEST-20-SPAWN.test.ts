@@ -3,6 +3,8 @@ import { JupyterServer } from '../lib/jupyter.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { connectSpawner, failureOf, installSpawner, type SpawnerClient, startParams } from '../lib/spawner.js';
 
+t.setTimeout(600_000);
+
 let machine: Machine;
 let spawner: SpawnerClient;
 
@@ -21,7 +23,13 @@ t.test('a start tells its stages in order and ends with a running JupyterLab', a
   const stages: string[] = [];
   const status = await spawner.call('StartServer', startParams('anna'), { onEvent: ({ stage }) => stages.push(stage) });
   t.same(stages, ['account', 'home', 'unit', 'waiting']);
-  t.match(status, { key: 'anna', server: '', active_state: 'active', start_id: startParams('anna').start_id, result: 'success' });
+  t.match(status, {
+    key: 'anna',
+    server: '',
+    active_state: 'active',
+    start_id: startParams('anna').start_id,
+    result: 'success',
+  });
   t.match(status.invocation_id, /^[0-9a-f]{32}$/);
   const anna = await JupyterServer.of(machine, 'anna');
   t.equal((await anna.request('api/status')).status, 200);
@@ -43,48 +51,73 @@ t.test('U04: name, home and the programs that look them up work in the unit', as
     code: 0,
     output: `jupyter-anna\njupyter-anna\njupyter-anna\n${home}\n${home}\n${home}:/bin/bash\n`,
   });
-  t.equal(await anna.python('import getpass, os; print(getpass.getuser(), os.path.expanduser("~"))'), `jupyter-anna ${home}`);
+  t.equal(
+    await anna.python('import getpass, os; print(getpass.getuser(), os.path.expanduser("~"))'),
+    `jupyter-anna ${home}`,
+  );
   const keygen = await anna.shell('ssh-keygen -q -t ed25519 -N "" -f ~/.ssh/id_ed25519 && ls ~/.ssh');
   t.same(keygen, { code: 0, output: 'id_ed25519\nid_ed25519.pub\n' });
-  const git = 'git init -q repo && cd repo && git -c user.name=A -c user.email=a@b commit -q --allow-empty -m first && git log --oneline | wc -l';
+  const git =
+    'git init -q repo && cd repo && git -c user.name=A -c user.email=a@b commit -q --allow-empty -m first && git log --oneline | wc -l';
   t.same(await anna.shell(git), { code: 0, output: '1\n' });
-  t.same(await anna.shell('ps -o user= -p $$; free | head -1 | wc -w; python3 -c "import psutil; print(psutil.virtual_memory().total > 0)"'), {
-    code: 0,
-    output: 'jupyter-anna\n6\nTrue\n',
-  });
+  t.same(
+    await anna.shell(
+      'ps -o user= -p $$; free | head -1 | wc -w; python3 -c "import psutil; print(psutil.virtual_memory().total > 0)"',
+    ),
+    {
+      code: 0,
+      output: 'jupyter-anna\n6\nTrue\n',
+    },
+  );
 });
 
-t.test('U01: scripts, virtual environments, compiled modules, user packages and git hooks run in the home', async (t) => {
-  const anna = await JupyterServer.of(machine, 'anna');
-  const script = 'printf "#!/bin/sh\\necho ran\\n" > script && chmod +x script && ./script';
-  t.same(await anna.shell(script), { code: 0, output: 'ran\n' });
-  const venv = 'python3 -m venv --without-pip env && env/bin/python -c "import sys; print(sys.prefix != sys.base_prefix)"';
-  t.same(await anna.shell(venv), { code: 0, output: 'True\n' });
-  const module = [
-    'd=$(python3 -c "import _ctypes_test" 2>/dev/null || true; python3 -c "import psutil._psutil_linux as m; print(m.__file__)")',
-    'mkdir -p mod && cp $d mod/_psutil_linux.so && cd mod && python3 -c "import _psutil_linux as m; print(m.__file__.startswith(\\"/var/lib\\"))"',
-  ].join('; ');
-  t.same(await anna.shell(module), { code: 0, output: 'True\n' });
-  const hook = 'cd ~/repo && printf "#!/bin/sh\\necho hooked\\n" > .git/hooks/pre-commit && chmod +x .git/hooks/pre-commit && git -c user.name=A -c user.email=a@b commit -q --allow-empty -m second';
-  t.match(await anna.shell(hook), { code: 0, output: /hooked/ });
-  // What `pip install --user` makes; pip itself would need a package index.
-  const user = 'd=$(python3 -m site --user-site) && mkdir -p $d && echo "answer = 42" > $d/mine.py && python3 -c "import mine; print(mine.answer)"';
-  t.same(await anna.shell(user), { code: 0, output: '42\n' });
-  t.equal(await anna.python('import multiprocessing as m\nwith m.Pool(2) as p: print(p.map(abs, [-1, -2]))'), '[1, 2]');
-  const shared = 'from multiprocessing import shared_memory as s\nb = s.SharedMemory(create=True, size=8); print(len(b.buf)); b.close(); b.unlink()';
-  t.equal(await anna.python(shared), '8');
-});
+t.test(
+  'U01: scripts, virtual environments, compiled modules, user packages and git hooks run in the home',
+  async (t) => {
+    const anna = await JupyterServer.of(machine, 'anna');
+    const script = 'printf "#!/bin/sh\\necho ran\\n" > script && chmod +x script && ./script';
+    t.same(await anna.shell(script), { code: 0, output: 'ran\n' });
+    const venv =
+      'python3 -m venv --without-pip env && env/bin/python -c "import sys; print(sys.prefix != sys.base_prefix)"';
+    t.same(await anna.shell(venv), { code: 0, output: 'True\n' });
+    const module = [
+      'd=$(python3 -c "import _ctypes_test" 2>/dev/null || true; python3 -c "import psutil._psutil_linux as m; print(m.__file__)")',
+      'mkdir -p mod && cp $d mod/_psutil_linux.so && cd mod && python3 -c "import _psutil_linux as m; print(m.__file__.startswith(\\"/var/lib\\"))"',
+    ].join('; ');
+    t.same(await anna.shell(module), { code: 0, output: 'True\n' });
+    const hook =
+      'cd ~/repo && printf "#!/bin/sh\\necho hooked\\n" > .git/hooks/pre-commit && chmod +x .git/hooks/pre-commit && git -c user.name=A -c user.email=a@b commit -q --allow-empty -m second';
+    t.match(await anna.shell(hook), { code: 0, output: /hooked/ });
+    // What `pip install --user` makes; pip itself would need a package index.
+    const user =
+      'd=$(python3 -m site --user-site) && mkdir -p $d && echo "answer = 42" > $d/mine.py && python3 -c "import mine; print(mine.answer)"';
+    t.same(await anna.shell(user), { code: 0, output: '42\n' });
+    t.equal(
+      await anna.python('import multiprocessing as m\nwith m.Pool(2) as p: print(p.map(abs, [-1, -2]))'),
+      '[1, 2]',
+    );
+    const shared =
+      'from multiprocessing import shared_memory as s\nb = s.SharedMemory(create=True, size=8); print(len(b.buf)); b.close(); b.unlink()';
+    t.equal(await anna.python(shared), '8');
+  },
+);
 
 t.test('a terminal starts in the home and calls it by its name', async (t) => {
   const anna = await JupyterServer.of(machine, 'anna');
-  t.same(await anna.shell('pwd; dirname $PWD'), { code: 0, output: '/var/lib/metalhub/home/anna\n/var/lib/metalhub/home\n' });
+  t.same(await anna.shell('pwd; dirname $PWD'), {
+    code: 0,
+    output: '/var/lib/metalhub/home/anna\n/var/lib/metalhub/home\n',
+  });
   const created = await anna.request('api/terminals', { method: 'POST', body: {} });
   t.equal(created.status, 200);
 });
 
-t.test('systemd\'s variables do not reach what the user starts', async (t) => {
+t.test("systemd's variables do not reach what the user starts", async (t) => {
   const anna = await JupyterServer.of(machine, 'anna');
-  t.same(await anna.shell('env | grep -E "^(LISTEN|NOTIFY|WATCHDOG|CREDENTIALS)" || echo none'), { code: 0, output: 'none\n' });
+  t.same(await anna.shell('env | grep -E "^(LISTEN|NOTIFY|WATCHDOG|CREDENTIALS)" || echo none'), {
+    code: 0,
+    output: 'none\n',
+  });
 });
 
 t.test('a server that runs is answered at once with its own start id, and not for another identity', async (t) => {
@@ -99,10 +132,13 @@ t.test('List and Status say the same as systemd', async (t) => {
   t.equal(servers.length, 1);
   const [listed] = servers;
   t.same(listed, await spawner.call('Status', { key: startParams('anna').key, server: startParams('anna').server }));
-  t.equal(listed?.invocation_id, (await machine.run(['systemctl', 'show', '-P', 'InvocationID', 'jupyter-anna.service'])).trim());
+  t.equal(
+    listed?.invocation_id,
+    (await machine.run(['systemctl', 'show', '-P', 'InvocationID', 'jupyter-anna.service'])).trim(),
+  );
 });
 
-t.test('a home survives a stop and a start, with everything its user\'s', async (t) => {
+t.test("a home survives a stop and a start, with everything its user's", async (t) => {
   const before = await JupyterServer.of(machine, 'anna');
   await before.shell('echo kept > file');
   const { key, server } = startParams('anna');
@@ -125,6 +161,22 @@ t.test('U02: two servers of one user work beside each other on the same home', a
   await spawner.call('StopServer', { key, server: startParams('anna').server });
   t.same(await second.shell('cat shared && echo three >> shared'), { code: 0, output: 'two\none\n' });
   await spawner.call('StopServer', { key, server: startParams('anna', { server: 'second' }).server });
+});
+
+t.test('nothing is left in systemd of a user whose servers have ended', async (t) => {
+  const starts = ['', 'one', 'two'].map((server) => spawner.call('StartServer', startParams('tidy', { server })));
+  await Promise.all(starts);
+  const slice = ['systemctl', 'list-units', '--all', '--plain', '--no-legend', 'jupyter-tidy*'];
+  t.match(await machine.run(slice), /jupyter-tidy\.slice +loaded active/);
+  for (const name of ['', 'one', 'two']) {
+    const { key, server } = startParams('tidy', { server: name });
+    t.match(await machine.run(slice), /jupyter-tidy\.slice +loaded active/);
+    await spawner.call('StopServer', { key, server });
+  }
+  await machine.shell(
+    'for i in $(seq 50); do [[ -n $(systemctl list-units --all --no-legend "jupyter-tidy*") ]] || exit 0; sleep 0.1; done; exit 1',
+  );
+  t.equal(await machine.run(['sh', '-c', 'ls /run/systemd/transient | grep tidy || true']), '');
 });
 
 t.test('the longest names there can be work, kernels included', async (t) => {

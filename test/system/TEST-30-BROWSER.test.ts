@@ -4,6 +4,8 @@ import { launchBrowser, logIn, newNotebook, newVisitor, PUBLIC_URL, runCell, scr
 import { createUser, installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 
+t.setTimeout(900_000);
+
 let machine: Machine;
 let browser: Browser;
 let anna: BrowserContext;

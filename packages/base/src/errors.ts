@@ -69,6 +69,7 @@ export const ERROR_MESSAGES = {
   MH_ERR_HUB_CSRF: 'the form was not sent from a page of this hub',
   MH_ERR_HUB_FORBIDDEN: 'not allowed',
   MH_ERR_HUB_BAD_REQUEST: 'bad request: {reason}',
+  MH_ERR_HUB_NOT_FOUND: 'there is nothing at this address',
 
   MH_ERR_CLI_USAGE: '{reason}',
 } as const;

@@ -2,7 +2,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import t from 'tap';
-import { loadConfig, parseConfig } from './load.js';
+import { loadConfig, loadLogin, parseConfig } from './load.js';
 
 const parse = (text: string) => parseConfig([{ file: 'm.toml', text }]);
 
@@ -87,4 +87,20 @@ t.test('a missing main file is named', async (t) => {
   t.throws(() => loadConfig({ file: join(t.testdirName, 'none.toml'), dropInDirectories: [] }), {
     code: 'MH_ERR_CONFIG_FILE',
   });
+});
+
+t.test('loadLogin reads the login tables as loadConfig does, and no more', async (t) => {
+  const login = '[[login]]\nmethod = "pam"\nallow = { groups = ["staff"] }\n';
+  const root = t.testdir({
+    'good.toml': `${login}[proxy]\ninsecure = true`,
+    'other.toml': `${login}[prxy]\n`,
+    'bad.toml': login.replace('groups', 'grups'),
+    'none.toml': '',
+  });
+  const options = (name: string) => ({ file: join(root, name), dropInDirectories: [] });
+  t.same(loadLogin(options('good.toml')), loadConfig(options('good.toml')).login);
+  t.same(loadLogin(options('other.toml')), loadLogin(options('good.toml')), 'the rest is for others to refuse');
+  t.same(loadLogin(options('none.toml')), []);
+  t.throws(() => loadLogin(options('bad.toml')), { code: 'MH_ERR_CONFIG_UNKNOWN_KEY' });
+  t.throws(() => loadLogin(options('missing.toml')), { code: 'MH_ERR_CONFIG_FILE' });
 });

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorText, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
-import { type ErrorObject, Ajv } from 'ajv';
+import { Ajv, type ErrorObject } from 'ajv';
 import { getStaticTOMLValue, ParseError, parseTOML } from 'toml-eslint-parser';
 import { checkConsistency } from './consistency.js';
 import { keyLines, keyText } from './positions.js';
@@ -42,7 +42,9 @@ export function loadConfig(options: { file?: string; dropInDirectories?: readonl
  * attempt, to which compiling the whole schema would be half of its time. Frozen.
  * @throws as {@link loadConfig}
  */
-export function loadLogin(options: { file?: string; dropInDirectories?: readonly string[] } = {}): readonly LoginConfig[] {
+export function loadLogin(
+  options: { file?: string; dropInDirectories?: readonly string[] } = {},
+): readonly LoginConfig[] {
   const sources = readSources(options.file ?? CONFIG_FILE, options.dropInDirectories ?? DROP_IN_DIRECTORIES);
   const parsed = sources.map(parseSource);
   const { login = [] } = parsed.reduce<Table>((table, source) => mergeTables(table, source.table), {});

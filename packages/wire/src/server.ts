@@ -30,7 +30,8 @@ export interface ServeOptions {
   onActivity?: () => void;
 }
 
-const envelope = object({
+/** What every request looks like. */
+export const envelope = object({
   id: integer(1, Number.MAX_SAFE_INTEGER),
   method: text({ pattern: /^[A-Z][A-Za-z]{0,63}$/, max: 64 }),
   params: (value: unknown) => value,
@@ -117,7 +118,7 @@ export function serveConnection<T extends ProtocolTable>(
 }
 
 /** A refusal is the caller's business; anything unknown is ours and needs its stack. */
-function logFailure(log: Log, method: string, error: unknown): void {
+export function logFailure(log: Log, method: string, error: unknown): void {
   if (error instanceof MetalhubError) log.info('request refused', { method, code: error.code, err: error });
   else log.error('request failed', { method, err: error });
 }

@@ -1,0 +1,43 @@
+import { boolean, integer, list, object, type Shaped, text } from '@metalhub/base/shape.js';
+import { defineProtocol, noEvents } from '@metalhub/wire/protocol.js';
+import { MAX_ROUTES, proxyStateShape } from './proxy-state.js';
+import { settingsShape } from './settings.js';
+
+/** Supervisor → worker, also of earlier generations: one socket per worker below {@link GENERATION_DIRECTORY}. */
+export const GENERATION_DIRECTORY = '/run/metalhub-proxy/gen';
+
+const nothing = object({});
+
+export const generationReportShape = object({
+  generation: integer(1, Number.MAX_SAFE_INTEGER),
+  pid: integer(1, 2 ** 31),
+  draining: boolean(),
+  /** Milliseconds since the epoch. */
+  started_ms: integer(0, Number.MAX_SAFE_INTEGER),
+  connections: integer(0, 10_000_000),
+  tunnels: integer(0, 10_000_000),
+  activity: list(object({ prefix: text({ max: 4096 }), last_ms: integer(0, Number.MAX_SAFE_INTEGER) }), MAX_ROUTES + 1),
+});
+export type WorkerReport = Shaped<typeof generationReportShape>;
+
+/** A version of the package may meet workers of an earlier one: requests are only ever added, fields made optional. */
+export function generationProtocol(path: string) {
+  return defineProtocol({
+    peer: 'hub-proxy worker',
+    path,
+    maxFrameBytes: 64 * 1024 * 1024,
+    maxPending: 16,
+    requests: {
+      /** Once, first: answered when the worker accepts connections. */
+      Start: { params: object({ settings: settingsShape, state: proxyStateShape }), result: nothing, event: noEvents },
+      /** Routes, keys and revocations from now on; what they no longer allow is closed before the answer. */
+      SetState: { params: object({ state: proxyStateShape }), result: nothing, event: noEvents },
+      /** No new connections; what is open may stay for so long after the *first* Drain. */
+      Drain: { params: object({ timeout_ms: integer(0, 2 ** 31 - 1) }), result: nothing, event: noEvents },
+      /** Everything is closed within the time given, WebSockets with code 1001; then the worker exits. */
+      End: { params: object({ within_ms: integer(0, 3_600_000) }), result: nothing, event: noEvents },
+      Report: { params: nothing, result: generationReportShape, event: noEvents },
+    },
+  });
+}
+export type GenerationRequests = ReturnType<typeof generationProtocol>['requests'];

@@ -1,0 +1,28 @@
+/** A Host header in its one form: lower case, without a final dot. */
+export interface RequestHost {
+  /** `hub.example.org`, `127.0.0.1` or `[::1]`. */
+  readonly name: string;
+  readonly port: number | undefined;
+}
+
+const HOST = /^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}))(?::([0-9]{1,5}))?$/;
+
+/** Hosts that are always answered: they are how the machine itself reaches the proxy. */
+export const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
+
+/** `undefined` for anything that is not `name` or `name:port`. */
+export function parseHost(value: string): RequestHost | undefined {
+  const [, rawName, rawPort] = HOST.exec(value) ?? [];
+  if (rawName === undefined) return undefined;
+  const lower = rawName.toLowerCase();
+  const name = lower.endsWith('.') ? lower.slice(0, -1) : lower;
+  if (name.includes('..') || name.endsWith('.')) return undefined;
+  const port = rawPort === undefined ? undefined : Number(rawPort);
+  if (port !== undefined && (port < 1 || port > 65_535)) return undefined;
+  return { name, port };
+}
+
+/** `name` or `name:port`. */
+export function hostText(host: RequestHost): string {
+  return host.port === undefined ? host.name : `${host.name}:${host.port}`;
+}

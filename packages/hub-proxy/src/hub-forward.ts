@@ -1,0 +1,116 @@
+import { Agent } from 'node:http';
+import { duplexPair, type Duplex } from 'node:stream';
+import httpProxy from '@fastify/http-proxy';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Log } from '@metalhub/base/log.js';
+import { type Answer, hubAway, serverAway } from './pages.js';
+import { formatTarget } from './route-target.js';
+
+/** Carries the route's socket from the strict front to {@link HubForward}, inside this process; clients cannot send it. */
+export const TARGET_FIELD = 'X-Metalhub-Target';
+/** Says whether the visitor looks at a page; decided by the strict front. */
+export const NAVIGATION_FIELD = 'X-Metalhub-Navigation';
+
+// Node's client needs a time-out here; an event stream may be silent for long. The largest a timer takes.
+const NO_TIMEOUT_MS = 2 ** 31 - 1;
+const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT', 'OPTIONS'];
+
+/**
+ * Forwards requests of `upstream` routes (the hub's pages, services) with @fastify/http-proxy.
+ *
+ * It never sees a client's connection: each request comes in over a pair of streams from the strict front, one pair per
+ * request, and goes out over one connection of its own. None is kept, so a restart of the hub cannot meet a request
+ * on a connection that is just being closed.
+ */
+export class HubForward {
+  readonly #app: FastifyInstance;
+
+  private constructor(app: FastifyInstance) {
+    this.#app = app;
+  }
+
+  static async create(hubSocketPath: string, log: Log): Promise<HubForward> {
+    const app = Fastify({
+      logger: false,
+      requestTimeout: 0,
+      connectionTimeout: 0,
+      keepAliveTimeout: 0,
+      bodyLimit: Number.MAX_SAFE_INTEGER,
+      // The path is passed on as received, whatever it is: refusing is the strict front's business.
+      routerOptions: { maxParamLength: 16 * 1024 },
+      http: { maxHeaderSize: 64 * 1024, headersTimeout: 0 },
+    });
+    await app.register(httpProxy, {
+      upstream: formatTarget(hubSocketPath),
+      prefix: '/',
+      httpMethods: METHODS,
+      undici: false,
+      http: { requestOptions: { agent: new Agent({ keepAlive: false }), timeout: NO_TIMEOUT_MS } },
+      disableRequestLogging: true,
+      // With the prefix `/` it would turn `/hub/` into `//hub/`, another host.
+      internalRewriteLocationHeader: false,
+      disableCache: true,
+      // Only GET and HEAD, only when the connection was lost before any answer.
+      retryMethods: ['GET', 'HEAD'],
+      replyOptions: {
+        retriesCount: 1,
+        getUpstream: (request: FastifyRequest) => formatTarget(targetOf(request, hubSocketPath)),
+        rewriteRequestHeaders: (request: FastifyRequest, headers: Record<string, unknown>) => rewrite(request, headers),
+        rewriteHeaders: (headers: Record<string, unknown>) => withoutHopByHop(headers),
+        onError: (reply: FastifyReply, { error }: { error: Error }) => {
+          log.debug('upstream not reached', { err: error });
+          const isNavigation = reply.request.headers[NAVIGATION_FIELD.toLowerCase()] === '1';
+          const isHub = targetOf(reply.request, hubSocketPath) === hubSocketPath;
+          sendAnswer(reply, isHub ? hubAway(isNavigation) : serverAway(isNavigation));
+        },
+      },
+    } as never);
+    await app.ready();
+    return new HubForward(app);
+  }
+
+  /** A connection to it. */
+  open(): Duplex {
+    const [front, back] = duplexPair();
+    front.on('error', () => front.destroy());
+    // The ends of a pair do not hear of each other's destruction by themselves.
+    front.once('close', () => back.destroy());
+    back.once('close', () => {
+      if (!back.writableFinished) front.destroy();
+    });
+    this.#app.server.emit('connection', back);
+    return front;
+  }
+
+  close(): Promise<void> {
+    return this.#app.close();
+  }
+}
+
+function targetOf(request: FastifyRequest, fallback: string): string {
+  const target = request.headers[TARGET_FIELD.toLowerCase()];
+  return typeof target === 'string' ? target : fallback;
+}
+
+/** Host is the visitor's, not the socket's name. A body of GET or HEAD is not forwarded, so neither is its length. */
+function rewrite(request: FastifyRequest, headers: Record<string, unknown>): Record<string, unknown> {
+  const rewritten: Record<string, unknown> = { ...headers, host: request.headers.host };
+  delete rewritten[TARGET_FIELD.toLowerCase()];
+  delete rewritten[NAVIGATION_FIELD.toLowerCase()];
+  if (request.method === 'GET' || request.method === 'HEAD') {
+    delete rewritten['content-length'];
+    delete rewritten['transfer-encoding'];
+  }
+  return rewritten;
+}
+
+function withoutHopByHop(headers: Record<string, unknown>): Record<string, unknown> {
+  const { connection: _connection, 'keep-alive': _keepAlive, 'transfer-encoding': _coding, ...rest } = headers;
+  return rest;
+}
+
+function sendAnswer(reply: FastifyReply, answer: Answer): void {
+  reply.code(answer.status);
+  for (const [name, value] of answer.fields) reply.header(name, value);
+  reply.send(answer.body);
+}

@@ -1,0 +1,103 @@
+import { join } from 'node:path';
+import { errorText, MetalhubError } from '@metalhub/base/errors.js';
+import { systemClock } from '@metalhub/base/time.js';
+import type { Config } from '@metalhub/config/schema.js';
+import { takeSystemdEnvironment } from '@metalhub/systemd/environment.js';
+import { listenFds, requireListenFd } from '@metalhub/systemd/listen-fds.js';
+import { notifyReady, notifyReloading, notifyStopping, startWatchdog } from '@metalhub/systemd/notify.js';
+import { createControlApi } from './control-api.js';
+import { GENERATION_DIRECTORY } from './generation-protocol.js';
+import { createProxyLog } from './log.js';
+import { ALLOWED_TARGETS } from './route-target.js';
+import { makeSettings } from './settings.js';
+import { CONFIG_PLACES, loadAndKeepConfig, loadConfigOrCopy } from './startup-config.js';
+import { StateStore } from './state-store.js';
+import { Supervisor, type SupervisorLimits } from './supervisor.js';
+
+declare const METALHUB_VERSION: string;
+
+const STATE_FILE = '/var/lib/metalhub/proxy/state.json';
+const WORKER_PROGRAM = 'hub-proxy-worker.cjs';
+const EXIT_FAILURE = 1;
+const EXIT_CONFIG = 78;
+
+const log = createProxyLog();
+
+async function main(): Promise<void> {
+  takeSystemdEnvironment();
+  const controlFd = requireListenFd('control');
+  const publicFds = listenFds().get('public') ?? [];
+  if (publicFds.length === 0) throw new MetalhubError('MH_ERR_SYSTEMD_LISTEN_FDS', { details: { name: 'public' } });
+  const config = await loadConfigOrCopy(CONFIG_PLACES, log);
+  const store = StateStore.open(STATE_FILE, log);
+  const supervisor = new Supervisor(
+    {
+      workerProgram: join(process.argv[1] ?? '', '..', WORKER_PROGRAM),
+      generationDirectory: GENERATION_DIRECTORY,
+      listenFds: publicFds,
+      clock: systemClock,
+      log,
+      getState: () => store.state,
+    },
+    limitsOf(config),
+  );
+  await supervisor.start();
+  const control = createControlApi({ store, supervisor, allowed: ALLOWED_TARGETS, log, clock: systemClock, version: METALHUB_VERSION });
+  await control.ready();
+  await new Promise<void>((resolve) => control.server.listen({ fd: controlFd }, resolve));
+  notifyReady('serving');
+  startWatchdog();
+  handleSignals(supervisor, async () => {
+    await control.close();
+    await store.settled();
+  });
+}
+
+function limitsOf(config: Config): SupervisorLimits {
+  return {
+    settings: makeSettings(config, ALLOWED_TARGETS.hubSocketPath),
+    maxGenerations: config.proxy.max_generations,
+  };
+}
+
+function handleSignals(supervisor: Supervisor, closeControl: () => Promise<void>): void {
+  let isLeaving = false;
+  let reloading = Promise.resolve();
+
+  /** Ours is the main process only: the workers stay (KillMode=process). */
+  async function leave(how: () => Promise<void>): Promise<void> {
+    if (isLeaving) return;
+    isLeaving = true;
+    notifyStopping();
+    await Promise.all([how(), closeControl()]);
+    process.exit(0);
+  }
+
+  async function reload(): Promise<void> {
+    notifyReloading();
+    try {
+      await supervisor.replace(limitsOf(await loadAndKeepConfig(CONFIG_PLACES, log)));
+      notifyReady('serving');
+    } catch (error) {
+      log.error('the reload failed: the former configuration stays in force', { err: error });
+      notifyReady('serving with the former configuration: the reload failed');
+    }
+  }
+
+  const failed = (error: unknown): void => fail(error);
+  process.on('SIGTERM', () => void leave(async () => supervisor.leave()).catch(failed));
+  process.on('SIGINT', () => void leave(async () => supervisor.leave()).catch(failed));
+  // Sent by hub-proxy-stop when the unit is stopped, not restarted.
+  process.on('SIGUSR2', () => void leave(() => supervisor.endAll()).catch(failed));
+  process.on('SIGHUP', () => {
+    reloading = reloading.then(() => (isLeaving ? undefined : reload()));
+  });
+}
+
+function fail(error: unknown): void {
+  const isConfig = error instanceof MetalhubError && error.code.startsWith('MH_ERR_CONFIG_');
+  log.critical('hub-proxy cannot run', { err: error, reason: errorText(error) });
+  process.exit(isConfig ? EXIT_CONFIG : EXIT_FAILURE);
+}
+
+main().catch(fail);

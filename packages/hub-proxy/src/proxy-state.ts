@@ -1,0 +1,99 @@
+import { isServerName } from '@metalhub/base/names.js';
+import { guarded, integer, list, nullable, object, oneOf, optional, type Shaped, text } from '@metalhub/base/shape.js';
+import { HUB_SOCKET_PATH } from '@metalhub/wire/proxy-api.js';
+
+/** What the proxy knows for good: stored in state.json and sent whole to every generation. */
+
+export const ROUTE_PREFIX_PATTERN = /^\/(?:(?:[A-Za-z0-9\-._~!$&'()*+=:@]|%[0-9A-F]{2})+\/)*$/;
+
+export const routeShape = object({
+  /** Canonical: percent-encoded as in the address bar, with both slashes. */
+  prefix: text({ pattern: ROUTE_PREFIX_PATTERN, max: 4096 }),
+  socket_path: text({ pattern: /^\/[^\0]*$/, max: 107 }),
+  auth: oneOf('ticket', 'upstream'),
+  /** The hub's user name that a ticket must carry; set exactly for `ticket`. */
+  user: nullable(text({ min: 1, max: 512 })),
+  server: nullable(guarded(isServerName, 'a server name')),
+  invocation_id: nullable(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
+  token: nullable(text({ pattern: /^[A-Za-z0-9_-]{43}$/, max: 43 })),
+});
+export type Route = Shaped<typeof routeShape>;
+
+/** An Ed25519 public key; the private half `d` is refused like any unknown key. */
+export const publicKeyShape = object({
+  kty: oneOf('OKP'),
+  crv: oneOf('Ed25519'),
+  x: text({ pattern: /^[A-Za-z0-9_-]{43}$/, max: 43 }),
+  kid: text({ pattern: /^[\x21-\x7e]{1,128}$/, max: 128 }),
+  alg: optional(oneOf('EdDSA', 'Ed25519')),
+  use: optional(oneOf('sig')),
+});
+export type PublicKey = Shaped<typeof publicKeyShape>;
+
+export const revocationShape = object({
+  session_id: text({ pattern: /^[0-9a-f]{32}$/, max: 32 }),
+  /** Seconds since the epoch; forgotten afterwards. */
+  until: integer(0, 2 ** 40),
+});
+export type Revocation = Shaped<typeof revocationShape>;
+
+export const MAX_ROUTES = 10_000;
+export const MAX_KEYS = 8;
+export const MAX_REVOCATIONS = 50_000;
+
+export const proxyStateShape = object({
+  /** Grows with every change; a generation ignores an older state than it has. */
+  version: integer(0, Number.MAX_SAFE_INTEGER),
+  routes: list(routeShape, MAX_ROUTES),
+  keys: list(publicKeyShape, MAX_KEYS),
+  revocations: list(revocationShape, MAX_REVOCATIONS),
+});
+export type ProxyState = Shaped<typeof proxyStateShape>;
+
+/** Everything that no other route takes goes to the hub; always there, never stored. */
+export function defaultRoute(hubSocketPath: string = HUB_SOCKET_PATH): Route {
+  return {
+    prefix: '/',
+    socket_path: hubSocketPath,
+    auth: 'upstream',
+    user: null,
+    server: null,
+    invocation_id: null,
+    token: null,
+  };
+}
+
+export const EMPTY_STATE: ProxyState = { version: 0, routes: [], keys: [], revocations: [] };
+
+/** Adds the route, or replaces the one with its prefix. */
+export function withRoute(state: ProxyState, route: Route): ProxyState {
+  const others = state.routes.filter(({ prefix }) => prefix !== route.prefix);
+  return { ...state, version: state.version + 1, routes: [...others, route] };
+}
+
+/** `undefined` when there is no such route. */
+export function withoutRoute(state: ProxyState, prefix: string): ProxyState | undefined {
+  const routes = state.routes.filter((route) => route.prefix !== prefix);
+  return routes.length === state.routes.length ? undefined : { ...state, version: state.version + 1, routes };
+}
+
+export function withKeys(state: ProxyState, keys: readonly PublicKey[]): ProxyState {
+  return { ...state, version: state.version + 1, keys: [...keys] };
+}
+
+/** The later end wins when a session is revoked twice; what is past is dropped. */
+export function withRevocation(state: ProxyState, revocation: Revocation, nowSec: number): ProxyState {
+  const before = state.revocations.find(({ session_id }) => session_id === revocation.session_id);
+  const until = Math.max(before?.until ?? 0, revocation.until);
+  const others = state.revocations.filter(
+    (other) => other.session_id !== revocation.session_id && other.until >= nowSec,
+  );
+  const kept = others.slice(Math.max(0, others.length + 1 - MAX_REVOCATIONS));
+  const revocations = [...kept, { session_id: revocation.session_id, until }];
+  return { ...state, version: state.version + 1, revocations };
+}
+
+/** Two routes with one identity lead to the same running server for the same visitor: what is open may stay open. */
+export function routeIdentity(route: Route): string {
+  return JSON.stringify([route.prefix, route.socket_path, route.auth, route.user, route.server, route.invocation_id]);
+}

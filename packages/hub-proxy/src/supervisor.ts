@@ -1,0 +1,238 @@
+import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Log } from '@metalhub/base/log.js';
+import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
+import { Generation } from './generation.js';
+import type { WorkerReport } from './generation-protocol.js';
+import type { ProxyState } from './proxy-state.js';
+import type { Settings } from './settings.js';
+
+const WATCH_MS = 15 * SECOND_MS;
+const RESTART_DELAY_MS = SECOND_MS;
+const QUICK_DEATH_MS = 10 * SECOND_MS;
+const SURPLUS_END_MS = 10 * SECOND_MS;
+const STOP_SPREAD_MS = 8 * SECOND_MS;
+const STOP_WAIT_MS = 18 * SECOND_MS;
+
+export interface SupervisorOptions {
+  readonly workerProgram: string;
+  readonly generationDirectory: string;
+  readonly listenFds: readonly number[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly getState: () => ProxyState;
+}
+
+export interface SupervisorLimits {
+  readonly settings: Settings;
+  /** Workers that may live at once, the newest included. */
+  readonly maxGenerations: number;
+}
+
+/** Keeps one worker accepting and looks after those of earlier times until they have ended. */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  #limits: SupervisorLimits;
+  #current: Generation | undefined;
+  readonly #old = new Map<number, Generation>();
+  #nextNumber = 1;
+  #isLeaving = false;
+  #watch: NodeJS.Timeout | undefined;
+  /** Newest times seen per route, of generations that are gone too. */
+  readonly #activity = new Map<string, number>();
+
+  constructor(options: SupervisorOptions, limits: SupervisorLimits) {
+    this.#options = options;
+    this.#limits = limits;
+  }
+
+  /** Resolves when a worker accepts. @throws {MetalhubError} none could be started */
+  async start(): Promise<void> {
+    mkdirSync(this.#options.generationDirectory, { recursive: true, mode: 0o700 });
+    await this.#adoptAll();
+    await this.#startGeneration();
+    this.#watch = setInterval(() => void this.#look(), WATCH_MS);
+    this.#watch.unref();
+    void this.#look();
+  }
+
+  /** A new worker with new settings; the one that served so far drains. */
+  async replace(limits: SupervisorLimits): Promise<void> {
+    this.#limits = limits;
+    await this.#startGeneration();
+  }
+
+  /** Sends the state to all; resolves when what it no longer allows is closed. One that hangs is left to the watch. */
+  async pushState(): Promise<void> {
+    const state = this.#options.getState();
+    await Promise.all(
+      this.#all().map((generation) =>
+        generation.setState(state).catch((error: unknown) => {
+          this.#options.log.warning('a generation did not take the new state', { generation: generation.number, err: error });
+        }),
+      ),
+    );
+  }
+
+  /** What every living generation says of itself, newest first. */
+  async reports(): Promise<WorkerReport[]> {
+    const reports = await Promise.all(this.#all().map((generation) => generation.report().catch(() => undefined)));
+    const living = reports.filter((report) => report !== undefined);
+    for (const { prefix, last_ms } of living.flatMap(({ activity }) => activity)) {
+      this.#activity.set(prefix, Math.max(last_ms, this.#activity.get(prefix) ?? 0));
+    }
+    return living;
+  }
+
+  /** Newest known activity of a route in milliseconds since the epoch; ask for {@link reports} first. */
+  findActivity(prefix: string): number | undefined {
+    return this.#activity.get(prefix);
+  }
+
+  forgetActivity(prefix: string): void {
+    this.#activity.delete(prefix);
+  }
+
+  /** From now on workers are not replaced; the one that accepts goes on until the next supervisor's does. */
+  leave(): void {
+    this.#isLeaving = true;
+    clearInterval(this.#watch);
+  }
+
+  /** Ends every generation: WebSockets with 1001, and what is left at the end by force. */
+  async endAll(): Promise<void> {
+    this.#isLeaving = true;
+    clearInterval(this.#watch);
+    const all = this.#all();
+    const ended = Promise.all(
+      all.map(async (generation) => {
+        await generation.end(STOP_SPREAD_MS).catch(() => generation.kill());
+        await generation.gone;
+      }),
+    );
+    await Promise.race([ended, waitMs(STOP_WAIT_MS)]);
+    for (const generation of all) if (this.#isKnown(generation)) generation.kill();
+  }
+
+  #all(): Generation[] {
+    const old = [...this.#old.values()].sort((a, b) => b.number - a.number);
+    return this.#current === undefined ? old : [this.#current, ...old];
+  }
+
+  #isKnown(generation: Generation): boolean {
+    return this.#current === generation || this.#old.get(generation.number) === generation;
+  }
+
+  async #adoptAll(): Promise<void> {
+    const { generationDirectory: directory, log, getState } = this.#options;
+    const numbers = readdirSync(directory)
+      .map((name) => Number(/^([1-9][0-9]{0,14})\.sock$/.exec(name)?.[1]))
+      .filter((number) => Number.isSafeInteger(number));
+    this.#nextNumber = Math.max(0, ...numbers) + 1;
+    await Promise.all(
+      numbers.map(async (number) => {
+        const path = join(directory, `${number}.sock`);
+        try {
+          const generation = await Generation.adopt(number, path);
+          this.#addOld(generation);
+          await generation.setState(getState());
+        } catch (error) {
+          log.info('a generation is gone, or about to go', { generation: number, err: error });
+          removeSocket(path);
+        }
+      }),
+    );
+    if (this.#old.size > 0) log.info('earlier generations go on until their connections end', { count: this.#old.size });
+  }
+
+  #addOld(generation: Generation): void {
+    this.#old.set(generation.number, generation);
+    void generation.gone.then(() => this.#old.delete(generation.number));
+  }
+
+  async #startGeneration(): Promise<void> {
+    const { workerProgram: program, listenFds, getState, generationDirectory, clock, log } = this.#options;
+    const number = this.#nextNumber++;
+    const socketPath = join(generationDirectory, `${number}.sock`);
+    const { settings } = this.#limits;
+    const generation = await Generation.start({ number, program, socketPath, listenFds, settings, state: getState() });
+    const before = this.#current;
+    this.#current = generation;
+    const startedMs = clock.monotonicMs();
+    void generation.gone.then(() => {
+      removeSocket(socketPath);
+      if (this.#current === generation) this.#onCurrentGone(clock.monotonicMs() - startedMs);
+    });
+    // It may have changed while the worker started.
+    await generation.setState(getState());
+    log.info('a new generation accepts connections', { generation: number });
+    if (before !== undefined) this.#addOld(before);
+    await this.#drainOld();
+  }
+
+  /** Only now: until the new worker accepted, an old one did. */
+  async #drainOld(): Promise<void> {
+    const timeoutMs = this.#limits.settings.drain_timeout_ms;
+    const old = [...this.#old.values()];
+    await Promise.all(
+      old.map((generation) =>
+        generation.drain(timeoutMs).catch((error: unknown) => {
+          this.#options.log.warning('a generation could not be told to drain', { generation: generation.number, err: error });
+        }),
+      ),
+    );
+  }
+
+  /** The worker that accepted is gone: connections wait in the backlog until there is a new one. */
+  #onCurrentGone(livedMs: number): void {
+    this.#current = undefined;
+    if (this.#isLeaving) return;
+    this.#options.log.error('the worker ended unexpectedly and is replaced', { livedMs: Math.floor(livedMs) });
+    const delayMs = livedMs < QUICK_DEATH_MS ? RESTART_DELAY_MS : 0;
+    setTimeout(() => void this.#restart(), delayMs);
+  }
+
+  async #restart(): Promise<void> {
+    if (this.#isLeaving || this.#current !== undefined) return;
+    try {
+      await this.#startGeneration();
+    } catch (error) {
+      this.#options.log.critical('no worker could be started', { err: error });
+      setTimeout(() => void this.#restart(), RESTART_DELAY_MS);
+    }
+  }
+
+  /** Kills a worker that hangs while accepting, collects activity, ends surplus generations. */
+  async #look(): Promise<void> {
+    const current = this.#current;
+    const reports = await this.reports();
+    const isAlive = current === undefined || reports.some(({ generation }) => generation === current.number);
+    if (!isAlive && this.#current === current && current !== undefined && !this.#isLeaving) {
+      this.#options.log.error('the worker does not answer and is replaced', { generation: current.number });
+      current.kill();
+    }
+    const surplus = reports.length - this.#limits.maxGenerations;
+    const ending = reports
+      .filter(({ generation }) => this.#old.has(generation))
+      .sort((a, b) => a.connections - b.connections)
+      .slice(0, Math.max(0, surplus));
+    for (const { generation, connections } of ending) {
+      this.#options.log.notice('too many generations: one ends before its time', { generation, connections });
+      await this.#old.get(generation)?.end(SURPLUS_END_MS).catch(() => undefined);
+    }
+  }
+}
+
+function waitMs(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+  });
+}
+
+function removeSocket(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // The worker removed it itself.
+  }
+}

@@ -1,0 +1,69 @@
+import { ShapeError, type Shape } from '@metalhub/base/shape.js';
+import { type Ticket, type TicketCode, ticketCodeShape, ticketShape } from '@metalhub/wire/ticket.js';
+import { type CryptoKey, compactVerify, errors, importJWK } from 'jose';
+import type { PublicKey } from './proxy-state.js';
+
+const MAX_TICKET_CHARACTERS = 4096;
+const MAX_CODE_CHARACTERS = 16 * 1024;
+const CACHE_SIZE = 4096;
+
+/** Checks signature and shape with the hub's public keys. Whether a ticket is still valid is asked elsewhere. */
+export class TicketVerifier {
+  #keys = new Map<string, CryptoKey>();
+  /** Verified tickets by their text, the least recently used first. */
+  readonly #tickets = new Map<string, Promise<Ticket | undefined>>();
+
+  /** Replaces the keys. Tickets of a key that is gone are no longer valid. */
+  async setKeys(keys: readonly PublicKey[]): Promise<void> {
+    const imported = await Promise.all(keys.map(async (key) => [key.kid, await importPublicKey(key)] as const));
+    this.#keys = new Map(imported);
+    this.#tickets.clear();
+  }
+
+  /** `undefined` for anything that the hub did not sign as a ticket. */
+  verifyTicket(token: string): Promise<Ticket | undefined> {
+    if (token.length > MAX_TICKET_CHARACTERS) return Promise.resolve(undefined);
+    const cached = this.#tickets.get(token);
+    if (cached !== undefined) {
+      this.#tickets.delete(token);
+      this.#tickets.set(token, cached);
+      return cached;
+    }
+    const verified = this.#verify(token, ticketShape);
+    this.#tickets.set(token, verified);
+    for (const oldest of this.#tickets.keys()) {
+      if (this.#tickets.size <= CACHE_SIZE) break;
+      this.#tickets.delete(oldest);
+    }
+    // A forgery must not push a visitor's ticket out for long.
+    void verified.then((ticket) => ticket === undefined && this.#tickets.delete(token));
+    return verified;
+  }
+
+  verifyCode(token: string): Promise<TicketCode | undefined> {
+    if (token.length > MAX_CODE_CHARACTERS) return Promise.resolve(undefined);
+    return this.#verify(token, ticketCodeShape);
+  }
+
+  async #verify<T>(token: string, shape: Shape<T>): Promise<T | undefined> {
+    try {
+      const { payload } = await compactVerify(token, ({ kid }) => this.#getKey(kid), { algorithms: ['EdDSA'] });
+      return shape(JSON.parse(Buffer.from(payload).toString('utf8')), '');
+    } catch (error) {
+      if (error instanceof errors.JOSEError || error instanceof ShapeError || error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  }
+
+  #getKey(kid: string | undefined): CryptoKey {
+    const key = kid === undefined ? undefined : this.#keys.get(kid);
+    if (key === undefined) throw new errors.JWSSignatureVerificationFailed();
+    return key;
+  }
+}
+
+async function importPublicKey(key: PublicKey): Promise<CryptoKey> {
+  const imported = await importJWK({ kty: key.kty, crv: key.crv, x: key.x, kid: key.kid }, 'EdDSA');
+  if (imported instanceof Uint8Array) throw new TypeError('not a public key');
+  return imported;
+}

@@ -1,0 +1,22 @@
+import type { Log } from '@metalhub/base/log.js';
+import type { Activity } from './activity.js';
+import type { Gate } from './gate.js';
+import type { HubForward } from './hub-forward.js';
+import type { OpenWork } from './open-work.js';
+import type { RefusalLog } from './refusal-log.js';
+import type { Settings } from './settings.js';
+import type { WorkerState } from './worker-state.js';
+
+/** What every connection of a worker gets. */
+export interface WorkerContext {
+  readonly settings: Settings;
+  readonly hosts: ReadonlySet<string>;
+  readonly log: Log;
+  readonly state: WorkerState;
+  readonly gate: Gate;
+  readonly forward: HubForward;
+  readonly work: OpenWork;
+  readonly activity: Activity;
+  readonly refusals: RefusalLog;
+  readonly isDraining: () => boolean;
+}

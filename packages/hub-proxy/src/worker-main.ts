@@ -1,0 +1,97 @@
+import { chmodSync, unlinkSync } from 'node:fs';
+import { createServer, Socket } from 'node:net';
+import { MetalhubError } from '@metalhub/base/errors.js';
+import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
+import { serveWire } from '@metalhub/wire/server.js';
+import { generationProtocol, type GenerationRequests } from './generation-protocol.js';
+import { createProxyLog } from './log.js';
+import { Worker } from './worker.js';
+import type { Handlers } from '@metalhub/wire/server.js';
+
+/** The pipe to the supervisor; its end means that there is none any more. Listening sockets follow. */
+const LIVENESS_FD = 3;
+const FIRST_LISTEN_FD = 4;
+const SUPERVISOR_LOST_DRAIN_MS = 24 * 3600 * SECOND_MS;
+/**
+ * Without a supervisor the worker goes on accepting for so long: at a restart, or after a crash, the next one is on its way
+ * and lets it drain once its own worker accepts, so nobody waits for the start of two processes.
+ */
+const HANDOVER_MS = 20 * SECOND_MS;
+
+/** Arguments: generation number, path of its socket, number of listening descriptors. */
+function main(): void {
+  const [generation = 0, listenFdCount = 0] = [process.argv[2], process.argv[4]].map(Number);
+  const socketPath = process.argv[3] ?? '';
+  const log = createProxyLog().child({ generation });
+  let worker: Worker | undefined;
+  let drainTimeoutMs = SUPERVISOR_LOST_DRAIN_MS;
+
+  function leave(): void {
+    try {
+      unlinkSync(socketPath);
+    } catch {
+      // The next supervisor removes what is left.
+    }
+    log.debug('worker ends');
+    process.exit(0);
+  }
+
+  const handlers: Handlers<GenerationRequests> = {
+    async Start({ settings, state }) {
+      if (worker !== undefined) throw new MetalhubError('MH_ERR_WIRE_FORBIDDEN');
+      drainTimeoutMs = settings.drain_timeout_ms;
+      const started = await Worker.create({ generation, settings, state, log, clock: systemClock, onEmpty: leave });
+      for (let index = 0; index < listenFdCount; index++) await started.listen({ fd: FIRST_LISTEN_FD + index });
+      worker = started;
+      return {};
+    },
+    async SetState({ state }) {
+      await worker?.setState(state);
+      return {};
+    },
+    async Drain({ timeout_ms }) {
+      drain(timeout_ms);
+      return {};
+    },
+    async End({ within_ms }) {
+      end(within_ms);
+      return {};
+    },
+    async Report() {
+      if (worker === undefined) throw new MetalhubError('MH_ERR_WIRE_FORBIDDEN');
+      return worker.report();
+    },
+  };
+
+  function drain(timeoutMs: number): void {
+    if (worker === undefined) leave();
+    else worker.drain(timeoutMs);
+  }
+
+  function end(withinMs: number): void {
+    if (worker === undefined) leave();
+    else worker.end(withinMs);
+  }
+
+  const liveness = new Socket({ fd: LIVENESS_FD, readable: true, writable: true });
+  liveness.on('close', () => {
+    if (worker === undefined) leave();
+    setTimeout(() => drain(drainTimeoutMs), HANDOVER_MS);
+  });
+  liveness.on('error', () => liveness.destroy());
+  liveness.resume();
+
+  // At shutdown systemd signals every process that is left.
+  process.on('SIGTERM', () => end(0));
+  process.on('SIGINT', () => undefined);
+  process.on('SIGHUP', () => undefined);
+
+  const control = createServer();
+  serveWire(control, generationProtocol(socketPath), handlers, { log, messageTimeoutMs: 60 * SECOND_MS });
+  control.listen(socketPath, () => {
+    chmodSync(socketPath, 0o600);
+    liveness.write('listening\n');
+  });
+}
+
+main();

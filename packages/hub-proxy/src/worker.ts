@@ -1,0 +1,158 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Log } from '@metalhub/base/log.js';
+import { type Clock, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
+import { Activity } from './activity.js';
+import { ClientConnection, DRAIN_LINGER_MS } from './client-connection.js';
+import { ConnectionLimit } from './connection-limit.js';
+import { Gate } from './gate.js';
+import type { WorkerReport } from './generation-protocol.js';
+import { HubForward } from './hub-forward.js';
+import { OpenWork } from './open-work.js';
+import type { ProxyState } from './proxy-state.js';
+import { RefusalLog } from './refusal-log.js';
+import type { Settings } from './settings.js';
+import { TicketRenewal } from './ticket-renewal.js';
+import { TicketVerifier } from './ticket-verifier.js';
+import { GOING_AWAY } from './websocket-frames.js';
+import type { WorkerContext } from './worker-context.js';
+import { WorkerState } from './worker-state.js';
+
+/** WebSockets that are still open at the deadline are closed over this time, so that not all come back at once. */
+const CLOSE_SPREAD_MS = MINUTE_MS;
+const AFTER_SPREAD_MS = 6 * SECOND_MS;
+
+export interface WorkerOptions {
+  readonly generation: number;
+  readonly settings: Settings;
+  readonly state: ProxyState;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Everything is closed: the process may end. */
+  readonly onEmpty: () => void;
+}
+
+/** One generation: accepts connections until told to drain, then ends with the last of them. */
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #startedMs: number;
+  readonly #connections = new Map<Socket, ClientConnection>();
+  readonly #limit = new ConnectionLimit();
+  readonly #servers: Server[] = [];
+  readonly #context: WorkerContext;
+  readonly #tickets: TicketVerifier;
+  #drainingSinceMs: number | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+  #isEnding = false;
+
+  private constructor(options: WorkerOptions, forward: HubForward) {
+    const { settings, clock, log } = options;
+    this.#options = options;
+    this.#startedMs = Math.floor(clock.nowMs());
+    this.#tickets = new TicketVerifier();
+    const state = new WorkerState(settings.hub_socket_path, clock);
+    const renewal = new TicketRenewal(settings.hub_socket_path, clock);
+    const isRevoked = (sessionId: string): boolean => state.isRevoked(sessionId);
+    this.#context = {
+      settings,
+      hosts: new Set(settings.hosts),
+      log,
+      state,
+      gate: new Gate({ settings, clock, tickets: this.#tickets, renewal, isRevoked }),
+      forward,
+      work: new OpenWork(),
+      activity: new Activity(clock),
+      refusals: new RefusalLog(log, clock),
+      isDraining: () => this.#drainingSinceMs !== undefined,
+    };
+  }
+
+  static async create(options: WorkerOptions): Promise<Worker> {
+    const worker = new Worker(options, await HubForward.create(options.settings.hub_socket_path, options.log));
+    await worker.setState(options.state);
+    return worker;
+  }
+
+  /** Accepts on an inherited descriptor; resolves when it does. */
+  listen(on: { fd: number } | { host: string; port: number }): Promise<Server> {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, (socket) => this.#accept(socket));
+    this.#servers.push(server);
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(on, () => {
+        server.off('error', reject);
+        server.on('error', (error) => this.#options.log.error('cannot accept connections', { err: error }));
+        resolve(server);
+      });
+    });
+  }
+
+  async setState(state: ProxyState): Promise<void> {
+    const { work, activity } = this.#context;
+    await this.#context.state.apply(state, { tickets: this.#tickets, work, activity });
+  }
+
+  /** Stops accepting; what is open may stay for `timeoutMs` after the first call. */
+  drain(timeoutMs: number): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    const isFirst = this.#drainingSinceMs === undefined;
+    this.#drainingSinceMs ??= nowMs;
+    if (isFirst) {
+      for (const server of this.#servers) server.close();
+      for (const connection of this.#connections.values()) connection.drain();
+      setTimeout(() => this.#checkEmpty(), DRAIN_LINGER_MS / 50);
+    }
+    if (this.#isEnding) return;
+    clearTimeout(this.#deadline);
+    const leftMs = Math.max(0, this.#drainingSinceMs + timeoutMs - nowMs);
+    this.#deadline = setTimeout(() => this.end(CLOSE_SPREAD_MS), leftMs);
+  }
+
+  /** Closes everything: WebSockets with 1001 spread over the time given, then what is left is cut. */
+  end(withinMs: number): void {
+    this.drain(withinMs);
+    this.#isEnding = true;
+    clearTimeout(this.#deadline);
+    this.#context.work.closeTunnelsWithin(withinMs, GOING_AWAY);
+    this.#deadline = setTimeout(() => {
+      for (const connection of this.#connections.values()) connection.destroy();
+    }, withinMs + AFTER_SPREAD_MS);
+  }
+
+  report(): WorkerReport {
+    return {
+      generation: this.#options.generation,
+      pid: process.pid,
+      draining: this.#drainingSinceMs !== undefined,
+      started_ms: this.#startedMs,
+      connections: this.#connections.size,
+      tunnels: this.#context.work.tunnelCount,
+      activity: this.#context.activity.list(),
+    };
+  }
+
+  /** For a worker that shares its process with others. */
+  async close(): Promise<void> {
+    clearTimeout(this.#deadline);
+    await this.#context.forward.close();
+  }
+
+  #accept(socket: Socket): void {
+    const source = socket.remoteAddress;
+    // Gone again before it was looked at.
+    if (source === undefined || !this.#limit.enter(source)) {
+      socket.destroy();
+      if (source !== undefined) this.#context.refusals.note(503, 'too many connections', source);
+      return;
+    }
+    socket.once('close', () => {
+      this.#limit.leave(source);
+      this.#connections.delete(socket);
+      this.#checkEmpty();
+    });
+    this.#connections.set(socket, new ClientConnection(socket, this.#context));
+  }
+
+  #checkEmpty(): void {
+    if (this.#drainingSinceMs !== undefined && this.#connections.size === 0) this.#options.onEmpty();
+  }
+}

@@ -1,0 +1,166 @@
+#!/usr/bin/python3
+"""Starts the JupyterLab of the Python that runs this file on a socket that systemd made.
+
+The unit of a user's server runs it as `<environment>/bin/python -I launcher.py`. `-I` keeps everything of the user's out of
+this process until Jupyter itself reads the user's settings: no PYTHON* variables, no current directory, no ~/.local. A
+broken `pip install --user` can therefore never lock its user out. Kernels and terminals are started without `-I`, so
+there those packages work as usual.
+
+It is told what to serve by the credential `server.json` ({"token", "base_url", "default_url"}), never by its command line
+or environment, which every local user can read.
+
+Any Python from 3.9 on; the standard library only.
+"""
+
+import json
+import os
+import socket
+import sys
+
+# Read by the spawner (start-failure.ts). Clear of Python's 1 and 2 and of systemd's 200 and up.
+EXIT_NO_JUPYTER = 100
+EXIT_OLD_JUPYTER = 101
+EXIT_BAD_HANDOVER = 102
+
+FIRST_PASSED_FD = 3
+# Whoever inherits these would speak to systemd in the server's name or take descriptors that are not there.
+OURS_ALONE = ("LISTEN_", "NOTIFY_", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID")
+
+
+def refuse(status, message):
+    # systemd takes the prefix for the priority (error) and does not show it.
+    print(f"<3>{message}", file=sys.stderr, flush=True)
+    raise SystemExit(status)
+
+
+def take_environment():
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(OURS_ALONE)}
+    # So that shells which start in the home call it by its name, not by the place behind the link.
+    os.environ["PWD"] = os.environ.get("HOME", os.getcwd())
+    return taken
+
+
+def take_socket(taken):
+    if taken.get("LISTEN_PID") != str(os.getpid()) or taken.get("LISTEN_FDS") != "1":
+        refuse(EXIT_BAD_HANDOVER, "metalhub: systemd passed no listening socket: this program is started by hub-spawner")
+    os.set_inheritable(FIRST_PASSED_FD, False)
+    listening = socket.socket(fileno=FIRST_PASSED_FD)
+    listening.setblocking(False)
+    return listening
+
+
+def read_credential(taken):
+    path = os.path.join(taken.get("CREDENTIALS_DIRECTORY", ""), "server.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            credential = json.load(file)
+        values = [credential[key] for key in ("token", "base_url", "default_url")]
+        if not all(isinstance(value, str) and value for value in values):
+            raise ValueError("token, base_url and default_url must be texts")
+        return credential
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        # Not the error's text: it may quote the token.
+        refuse(EXIT_BAD_HANDOVER, f"metalhub: {path} cannot be used ({type(error).__name__})")
+
+
+def how_to_install():
+    if sys.executable == "/usr/bin/python3":
+        return "install it with: apt install jupyterlab"
+    return f"install it with: {sys.executable} -m pip install --upgrade jupyterlab"
+
+
+def check_jupyter():
+    """Refuses before the long import when there is nothing to import."""
+    try:
+        import jupyter_server
+    except ModuleNotFoundError as error:
+        if error.name != "jupyter_server":
+            raise
+        refuse(EXIT_NO_JUPYTER, f"metalhub: {sys.executable} has no JupyterLab; {how_to_install()}")
+    version = str(getattr(jupyter_server, "__version__", "unknown"))
+    if not version.split(".")[0].isdigit() or int(version.split(".")[0]) < 2:
+        refuse(
+            EXIT_OLD_JUPYTER,
+            f"metalhub: {sys.executable} has Jupyter Server {version}; version 2 or later is needed; "
+            f"{how_to_install()}",
+        )
+
+
+def import_lab():
+    """Imports JupyterLab without `node` in PATH: it would be run for a setting of yarn's, a third of the start."""
+    path = os.environ.get("PATH")
+    os.environ["PATH"] = "/nonexistent"
+    try:
+        from jupyter_server import serverapp
+        from jupyterlab.labapp import LabApp
+    except ModuleNotFoundError as error:
+        if error.name != "jupyterlab":
+            raise
+        refuse(EXIT_NO_JUPYTER, f"metalhub: {sys.executable} has no JupyterLab; {how_to_install()}")
+    finally:
+        if path is None:
+            del os.environ["PATH"]
+        else:
+            os.environ["PATH"] = path
+    return LabApp, serverapp
+
+
+def notify(address, text):
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.sendto(text.encode(), address)
+
+
+def adopt(serverapp, listening, when_accepting):
+    """Has Jupyter listen on the inherited socket in place of one that it would make."""
+
+    def bind_unix_socket(*_args, **_options):
+        # Called from the event loop, just before the server begins to accept: what is queued now runs just after.
+        IOLoop.current().add_callback(when_accepting)
+        return listening
+
+    from tornado.ioloop import IOLoop
+
+    serverapp.bind_unix_socket = bind_unix_socket
+
+
+def arguments(credential):
+    """These win over the user's own configuration files. They stay within this process: /proc shows only `-I launcher.py`."""
+    settings = {
+        # Only a name: the socket is there already.
+        "ServerApp.sock": "/adopted",
+        "ServerApp.base_url": credential["base_url"],
+        "LabApp.default_url": credential["default_url"],
+        "IdentityProvider.token": credential["token"],
+        "ServerApp.open_browser": False,
+        "LabApp.open_browser": False,
+        # Who may come in under which name is checked by the proxy, the only one that can connect.
+        "ServerApp.allow_remote_access": True,
+        "ServerApp.trust_xheaders": True,
+        # Kernel channels as sockets in the private runtime directory; as TCP ports every local user could reach them.
+        "KernelManager.transport": "ipc",
+        # A server is ended by the hub's Stop, which also tells the user how to get a new one.
+        "ServerApp.quit_button": False,
+    }
+    home = os.environ.get("HOME")
+    if home:
+        settings["ServerApp.root_dir"] = home
+    return [f"--{name}={value}" for name, value in settings.items()]
+
+
+def main():
+    taken = take_environment()
+    listening = take_socket(taken)
+    credential = read_credential(taken)
+    check_jupyter()
+    lab_app, serverapp = import_lab()
+    adopt(serverapp, listening, lambda: notify(taken.get("NOTIFY_SOCKET"), "READY=1"))
+    sys.argv = ["jupyter-lab"]
+    lab_app.launch_instance(arguments(credential))
+
+
+if __name__ == "__main__":
+    main()

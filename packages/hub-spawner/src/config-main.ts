@@ -1,0 +1,41 @@
+import { parseBytes } from '@metalhub/config/bytes.js';
+import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@metalhub/config/load.js';
+import type { Config } from '@metalhub/config/schema.js';
+import { writeFileAtomic } from '@metalhub/systemd/files.js';
+import { createLog } from '@metalhub/systemd/journal.js';
+import { requireRootOwned } from './root-owned.js';
+import { CONFIG_EXTRACT, type SpawnerConfig, spawnerConfigShape } from './spawner-config.js';
+
+const EXIT_CONFIG = 78;
+
+/**
+ * hub-spawner-config: run by hub-spawner.service before its start and at its reload, in the same sandbox. Checks who can
+ * write the configuration, reads it, and hands the spawner's part over as JSON. A bad file leaves the old extract.
+ */
+async function main(): Promise<void> {
+  const sources = readSources(CONFIG_FILE, DROP_IN_DIRECTORIES);
+  for (const path of [CONFIG_FILE, ...DROP_IN_DIRECTORIES, ...sources.map(({ file }) => file)]) requireRootOwned(path);
+  const extract = spawnerConfigShape(extractOf(loadConfig()), '');
+  await writeFileAtomic(CONFIG_EXTRACT, `${JSON.stringify(extract, null, 2)}\n`, { mode: 0o600 });
+}
+
+function extractOf({ accounts, server, profile }: Config): SpawnerConfig {
+  return {
+    accounts: { uid_min: accounts.uid_min, uid_max: accounts.uid_max },
+    server: { start_timeout_sec: server.start_timeout_sec, stop_timeout_sec: server.stop_timeout_sec },
+    profile: profile.map((entry) => ({
+      name: entry.name,
+      python: entry.python,
+      default_url: entry.default_url,
+      memory_max_bytes: parseBytes(entry.memory_max) ?? null,
+      memory_high_bytes: parseBytes(entry.memory_high) ?? null,
+      cpu_quota_percent: entry.cpu_quota_percent,
+      tasks_max: entry.tasks_max,
+    })),
+  };
+}
+
+main().catch((err: unknown) => {
+  createLog({ identifier: 'hub-spawner' }).critical('configuration refused', { err });
+  process.exitCode = EXIT_CONFIG;
+});

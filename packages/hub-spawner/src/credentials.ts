@@ -1,0 +1,54 @@
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
+import type { ServerId } from '@metalhub/base/names.js';
+import { RUNTIME_DIRECTORY } from './spawner-config.js';
+import { CREDENTIAL_NAME } from './unit-properties.js';
+
+export const CREDENTIALS_ROOT = join(RUNTIME_DIRECTORY, 'cred');
+
+/** What the launcher reads. */
+export interface ServerCredential {
+  readonly token: string;
+  readonly base_url: string;
+  readonly default_url: string;
+}
+
+/**
+ * Writes what a server must know and nobody else may, where only root reads it. systemd copies it into the unit when the
+ * process is started, so it is removed when the start job has ended.
+ *
+ * @returns the file's path, for `LoadCredential=`
+ * @throws {MH_ERR_SPAWN_DISK_FULL}
+ */
+export async function writeCredential(
+  id: ServerId,
+  credential: ServerCredential,
+  root = CREDENTIALS_ROOT,
+): Promise<string> {
+  const directory = join(root, id);
+  const file = join(directory, CREDENTIAL_NAME);
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await rm(file, { force: true });
+    await writeFile(file, JSON.stringify(credential), { mode: 0o600, flag: 'wx' });
+    return file;
+  } catch (cause) {
+    if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
+    throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
+  }
+}
+
+export async function removeCredential(id: ServerId, root = CREDENTIALS_ROOT): Promise<void> {
+  await rm(join(root, id), { recursive: true, force: true });
+}
+
+/** Ids that have a credential: after a crash, starts that were under way. */
+export async function listCredentials(root = CREDENTIALS_ROOT): Promise<string[]> {
+  try {
+    return await readdir(root);
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

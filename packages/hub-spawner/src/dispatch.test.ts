@@ -1,0 +1,64 @@
+import { spawnerProtocol } from '@metalhub/wire/spawner.js';
+import t from 'tap';
+
+const { params } = spawnerProtocol.requests.StartServer;
+
+const start = {
+  key: 'anna',
+  server: '',
+  identity: 'pam:Ånna "1" %n $HOME $(id)',
+  profile: 'default',
+  start_id: 'a'.repeat(32),
+  token: 'T'.repeat(43),
+  base_url: '/user/%C3%85nna/',
+};
+
+t.test('a start that says who, which profile and nothing else is accepted', async (t) => {
+  t.same(params(start, ''), start);
+});
+
+t.test('S02: keys are lower-case words of at most 23 characters, whatever else they would name', async (t) => {
+  const bad = [
+    ...['0', '65534', '+root', '-x', 'metalhub-proxy', 'systemd-network', '..', '.', 'a/b', 'a.b', 'a@b', 'a%n', 'é'],
+    ...['a'.repeat(24), 'anna\n', 'anna\0', '', 'Anna', '_anna', '1anna', 'a b', 'a:b', 'a$b', null, 7, ['anna']],
+  ];
+  for (const key of bad) t.throws(() => params({ ...start, key }, ''), `key ${JSON.stringify(key)}`);
+});
+
+t.test('S02: names of servers are words with hyphens of at most 31 characters', async (t) => {
+  for (const server of ['a_b', '-a', 'A', 'a/b', 'a'.repeat(32), 'a\n', '..', 'a:b', 'a%n', 'é', null]) {
+    t.throws(() => params({ ...start, server }, ''), `server ${JSON.stringify(server)}`);
+  }
+});
+
+t.test('S03, S04, S06: no property, environment, path or command can be sent along', async (t) => {
+  const extras = ['User', 'ExecStartPre', 'BindPaths', 'Slice', 'Delegate', 'CapabilityBoundingSet', 'RootDirectory'];
+  for (const extra of [...extras, 'environment', 'LD_PRELOAD', 'argv', 'memory_max', 'uid', '__proto__x']) {
+    t.throws(() => params({ ...start, [extra]: '1' }, ''), extra);
+  }
+  t.throws(() => params(Object.assign(Object.create(null), start, { constructor: 1 }), ''));
+  const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`k${index}`, 1]));
+  t.throws(() => params({ ...start, ...many }, ''));
+});
+
+t.test('S03: missing and mistyped values are refused', async (t) => {
+  for (const name of Object.keys(start)) {
+    t.throws(() => params({ ...start, [name]: undefined }, ''), `without ${name}`);
+    for (const value of [null, 1, {}, [], true, '\n', '']) {
+      if (name === 'server' && value === '') continue;
+      t.throws(() => params({ ...start, [name]: value }, ''), `${name} = ${JSON.stringify(value)}`);
+    }
+  }
+});
+
+t.test('S06: what the launcher is told has a form of its own', async (t) => {
+  for (const base_url of ['/', '/user//', '/user/a', 'user/a/', '/user/a/b/c/', '/user/a/?x', '/user/%zz/']) {
+    t.throws(() => params({ ...start, base_url }, ''), base_url);
+  }
+  for (const token of ['x'.repeat(42), 'x'.repeat(44), `${'x'.repeat(42)}"`])
+    t.throws(() => params({ ...start, token }, ''));
+});
+
+t.test('the table of requests is closed', async (t) => {
+  t.same(Object.keys(spawnerProtocol.requests).sort(), ['List', 'StartServer', 'Status', 'StopServer', 'Watch']);
+});

@@ -1,0 +1,135 @@
+import { createServer, type Socket } from 'node:net';
+import { MetalhubError } from '@metalhub/base/errors.js';
+import type { Log } from '@metalhub/base/log.js';
+import { findServerOfUnit, serverId, serviceUnit } from '@metalhub/base/names.js';
+import { MINUTE_MS, systemClock } from '@metalhub/base/time.js';
+import { findAccount, findAccountByUid, findGroupByGid } from '@metalhub/systemd/accounts.js';
+import { createLog } from '@metalhub/systemd/journal.js';
+import { requireListenFd } from '@metalhub/systemd/listen-fds.js';
+import { connectManager, type Manager } from '@metalhub/systemd/manager.js';
+import { notifyReady, notifyStopping, startWatchdog } from '@metalhub/systemd/notify.js';
+import { socketPeerCredentials } from '@metalhub/systemd/peer.js';
+import { serveConnection } from '@metalhub/wire/server.js';
+import { type ServerStatus, spawnerProtocol } from '@metalhub/wire/spawner.js';
+import type { SpawnerContext, StartStage } from './context.js';
+import { listCredentials, removeCredential } from './credentials.js';
+import { spawnerHandlers } from './dispatch.js';
+import { createIdleExit } from './idle-exit.js';
+import { createLeaseStore } from './leases.js';
+import { createOperations, createSlots } from './operations.js';
+import { resetFailed } from './requests/stop-server.js';
+import { createServerWatch } from './server-watch.js';
+import { readSpawnerConfig } from './spawner-config.js';
+import { createUserSlices } from './user-slices.js';
+
+const HUB_ACCOUNT = 'metalhub';
+const STARTS_AT_ONCE = 8;
+const STARTS_WAITING = 1000;
+
+async function main(log: Log): Promise<void> {
+  const fd = requireListenFd('spawner');
+  readSpawnerConfig();
+  const hub = await findAccount(HUB_ACCOUNT);
+  const manager = await connectManager({ log });
+  const context = createContext(log, manager);
+  await context.watch.start();
+  await cleanUp(context);
+
+  const handlers = spawnerHandlers(context);
+  const connections = new Set<Socket>();
+  const server = createServer();
+  const idle = createIdleExit({
+    idleMs: MINUTE_MS,
+    isBusy: () => context.operations.size > 0 || context.watch.list().length > 0,
+    onIdle: () => leave('idle'),
+  });
+
+  function leave(reason: string): void {
+    log.info('leaving', { reason });
+    notifyStopping(reason);
+    // systemd keeps its copy of the listening socket: who connects from now on is answered by the next process.
+    server.close();
+    for (const socket of connections) socket.destroy();
+    idle.stop();
+    watchdog.stop();
+    manager.close();
+  }
+
+  server.on('connection', (socket) => {
+    const peer = checkPeer(socket, [0, ...(hub === undefined ? [] : [hub.uid])], log);
+    if (peer === undefined) return;
+    connections.add(socket);
+    idle.touch();
+    const options = { log, describePeer: () => peer, onActivity: idle.touch };
+    void serveConnection(socket, spawnerProtocol, handlers, options).then(() => connections.delete(socket));
+  });
+  server.on('error', (err) => log.error('listening failed', { err }));
+  server.listen({ fd });
+  const watchdog = startWatchdog();
+  process.once('SIGTERM', () => leave('stopped'));
+  process.once('SIGINT', () => leave('stopped'));
+  notifyReady(`version ${METALHUB_VERSION}`);
+}
+
+declare const METALHUB_VERSION: string;
+
+function createContext(log: Log, manager: Manager): SpawnerContext {
+  const operations = createOperations<ServerStatus, StartStage>();
+  const onFailed = (status: ServerStatus): void => {
+    const id = serverId(status.key, status.server);
+    // A start explains its own failure, and then resets it.
+    if (operations.size > 0 && operations.isStarting(id)) return;
+    const unit = serviceUnit(id);
+    const { result, exit_status: exitStatus } = status;
+    log.warning('server failed', { user: status.key, server: status.server, unit, result, exitStatus });
+    void resetFailed({ manager }, unit).catch((err: unknown) => log.warning('failed unit is left', { unit, err }));
+  };
+  return {
+    log,
+    clock: systemClock,
+    manager,
+    operations,
+    watch: createServerWatch({ manager, log, onFailed }),
+    slices: createUserSlices(manager),
+    slots: createSlots(STARTS_AT_ONCE, STARTS_WAITING),
+    leases: createLeaseStore({ clock: systemClock, log, isUidTaken }),
+    readConfig: () => readSpawnerConfig(),
+  };
+}
+
+async function isUidTaken(uid: number): Promise<boolean> {
+  return (await findAccountByUid(uid)) !== undefined || (await findGroupByGid(uid)) !== undefined;
+}
+
+/** File permission admits the hub's group only; whoever else gets here has left it or was given the socket. */
+function checkPeer(socket: Socket, allowed: readonly number[], log: Log): string | undefined {
+  try {
+    const { uid, pid } = socketPeerCredentials(socket);
+    if (allowed.includes(uid)) return `uid=${uid} pid=${pid}`;
+    log.warning('connection refused', { reason: 'not an account that may ask', peer: `uid=${uid} pid=${pid}` });
+  } catch (err) {
+    log.warning('connection refused', { err });
+  }
+  socket.destroy();
+  return undefined;
+}
+
+/** What a process of ours that was killed in the middle of starts left: tokens that nobody needs any more. */
+async function cleanUp({ watch, log }: SpawnerContext): Promise<void> {
+  for (const name of await listCredentials()) {
+    const server = findServerOfUnit(`jupyter-${name}.service`);
+    if (server === undefined) continue;
+    const { key, server: serverName } = server;
+    void watch
+      .waitFor(key, serverName, ({ active_state }) => active_state !== 'activating')
+      .then(() => removeCredential(serverId(key, serverName)))
+      .catch((err: unknown) => log.warning('credential is left', { user: key, err }));
+  }
+}
+
+const log = createLog({ identifier: 'hub-spawner' });
+main(log).catch((err: unknown) => {
+  log.critical('hub-spawner cannot start', { err });
+  // Not exitCode alone: an open connection to the bus would keep the process.
+  process.exit(err instanceof MetalhubError && err.code === 'MH_ERR_CONFIG_FILE' ? 78 : 1);
+});

@@ -1,0 +1,253 @@
+import { errorText, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
+import { accountName, type ServerId, serverId, serviceUnit, socketUnit, userSlice } from '@metalhub/base/names.js';
+import { SECOND_MS } from '@metalhub/base/time.js';
+import type { ParamsOf } from '@metalhub/wire/protocol.js';
+import type { RequestContext } from '@metalhub/wire/server.js';
+import type { ServerStatus, SpawnerRequests } from '@metalhub/wire/spawner.js';
+import type { SpawnerContext, StartStage } from '../context.js';
+import { removeCredential, writeCredential } from '../credentials.js';
+import { checkHome, homePlaces, isHomeDiskFull } from '../home.js';
+import type { Lease } from '../lease-table.js';
+import type { StartRun } from '../operations.js';
+import { readSocketOwnership, type ServerUnit } from '../server-units.js';
+import { getProfile, type SpawnerConfig, type SpawnerProfile } from '../spawner-config.js';
+import { explainFailedStart } from '../start-failure.js';
+import { serverUnits } from '../unit-properties.js';
+import { publishAccount } from '../user-records.js';
+import { resetFailed, stopServer, stopUnits } from './stop-server.js';
+
+type Params = ParamsOf<SpawnerRequests, 'StartServer'>;
+
+// Beyond the unit's own time-outs, in which systemd ends the job by itself.
+const JOB_SLACK_MS = 30 * SECOND_MS;
+
+interface Start {
+  readonly context: SpawnerContext;
+  readonly params: Params;
+  readonly id: ServerId;
+  readonly unit: string;
+  readonly lease: Lease;
+  readonly profile: SpawnerProfile;
+  readonly config: SpawnerConfig;
+  readonly run: StartRun<StartStage>;
+}
+
+/** Starts a server, joins a start that is under way, or adopts what runs already. */
+export async function answerStartServer(
+  context: SpawnerContext,
+  params: Params,
+  { emit }: Pick<RequestContext<{ stage: StartStage }>, 'emit'>,
+): Promise<ServerStatus> {
+  const { key, server, identity } = params;
+  const id = serverId(key, server);
+  const config = context.readConfig();
+  const profile = getProfile(config, params.profile);
+  const { uid_min: min, uid_max: max } = config.accounts;
+  // Before anything else: also what runs already is shown to nobody but the identity that it is leased to.
+  const lease = await context.leases.lease(key, identity, { min, max });
+  return context.operations.start(
+    id,
+    (stage) => emit({ stage }),
+    async (run) => {
+      const leave = await context.slots.enter(run.signal);
+      try {
+        return await startServer({ context, params, id, unit: serviceUnit(id), lease, profile, config, run });
+      } finally {
+        leave();
+      }
+    },
+  );
+}
+
+async function startServer(start: Start): Promise<ServerStatus> {
+  const { context, params, run, lease, unit } = start;
+  run.stage('account');
+  const running = await findRunning(start);
+  if (running !== undefined) return running;
+  await publishAccount(lease);
+  run.signal.throwIfAborted();
+  run.stage('home');
+  const home = await checkHome(homePlaces(params.key), lease.uid);
+  const startedMs = context.clock.monotonicMs();
+  const status = await startUnits(start);
+  context.log.notice('server started', {
+    user: params.key,
+    server: params.server,
+    unit,
+    uid: lease.uid,
+    profile: params.profile,
+    home,
+    durationMs: Math.round(context.clock.monotonicMs() - startedMs),
+  });
+  return status;
+}
+
+/**
+ * Deals with what has the unit's name already: nothing (`undefined`), our own server in any state, or a stranger.
+ * @throws {MH_ERR_SPAWN_UNIT_FOREIGN}
+ */
+async function findRunning(start: Start): Promise<ServerStatus | undefined> {
+  const { context, params, id, unit, run } = start;
+  const { key, server } = params;
+  const found = await context.watch.refresh(key, server);
+  if (found.ownership === 'foreign') throw foreign(unit);
+  const socket = await readSocketOwnership(context.manager, key, server);
+  if (socket === 'foreign') throw foreign(socketUnit(id));
+  if (found.ownership === 'absent') {
+    if (socket === 'ours') await stopUnits(context, id);
+    return undefined;
+  }
+  switch (found.status.active_state) {
+    case 'active':
+    case 'reloading':
+    case 'refreshing':
+      return found.status;
+    case 'activating':
+      return adoptStart(start);
+    default:
+      // Failed, or on its way out.
+      await stopServer(context, key, server);
+      run.signal.throwIfAborted();
+      return undefined;
+  }
+}
+
+/** A start that an earlier process of ours began: systemd went on with it alone. */
+async function adoptStart(start: Start): Promise<ServerStatus> {
+  const { context, params, id, unit, run } = start;
+  run.stage('waiting');
+  const cancel = onAbort(run.signal, () => stopUnits(context, id));
+  try {
+    const status = await context.watch.waitFor(
+      params.key,
+      params.server,
+      ({ active_state }) => active_state !== 'activating',
+    );
+    run.signal.throwIfAborted();
+    if (status.active_state === 'active') return status;
+    await resetFailed(context, unit);
+    throw await explain(start, status);
+  } finally {
+    await cancel();
+  }
+}
+
+async function startUnits(start: Start): Promise<ServerStatus> {
+  const { context, params, id, lease, profile, config, run } = start;
+  const { key, server, start_id: startId, token, base_url } = params;
+  const credentialFile = await writeCredential(id, { token, base_url, default_url: profile.default_url });
+  try {
+    run.stage('unit');
+    const makesSlice = await context.slices.claim(key);
+    try {
+      run.signal.throwIfAborted();
+      const { uid } = lease;
+      const timeouts = config.server;
+      await runStartJob(
+        start,
+        serverUnits({ key, server, uid, startId, credentialFile, profile, timeouts, makesSlice }),
+      );
+    } finally {
+      context.slices.release(key);
+    }
+    return await confirmStarted(start);
+  } finally {
+    await removeCredential(id);
+  }
+}
+
+async function runStartJob(start: Start, units: ReturnType<typeof serverUnits>): Promise<void> {
+  const { context, params, id, config, run, unit } = start;
+  const { start_timeout_sec, stop_timeout_sec } = config.server;
+  const jobTimeoutMs = (start_timeout_sec + 2 * stop_timeout_sec) * SECOND_MS + JOB_SLACK_MS;
+  const stopListening = context.watch.listen((status) => {
+    if (status.key !== params.key || status.server !== params.server || status.active_state !== 'activating') return;
+    stopListening();
+    run.stage('waiting');
+  });
+  const job = context.manager.startTransientUnit(units.service, 'fail', units.properties, units.auxiliary, {
+    jobTimeoutMs,
+  });
+  const cancel = onAbort(run.signal, () => stopUnits(context, id));
+  try {
+    await job;
+  } catch (error) {
+    throw translateCallError(error, unit);
+  } finally {
+    stopListening();
+    await cancel();
+  }
+  run.signal.throwIfAborted();
+}
+
+/** What the job's end says is not believed before the unit says the same. */
+async function confirmStarted(start: Start): Promise<ServerStatus> {
+  const { context, params, unit, lease } = start;
+  const found = await context.watch.refresh(params.key, params.server);
+  if (found.ownership === 'ours' && found.status.active_state === 'active') {
+    const wrong = differenceFromLease(found, start);
+    if (wrong === undefined) return found.status;
+    await stopServer(context, params.key, params.server);
+    throw new MetalhubError('MH_ERR_SPAWN_ACCOUNT', {
+      details: { account: accountName(params.key), uid: lease.uid, reason: wrong },
+      hint: 'the server was stopped; look for another account or record of the same name',
+    });
+  }
+  const { status } = found;
+  if (status.active_state === 'failed') await resetFailed(context, unit);
+  const error = await explain(start, status);
+  context.log.warning('server did not start', { user: params.key, server: params.server, unit, err: error });
+  throw error;
+}
+
+async function explain({ unit, profile, config }: Start, status: ServerStatus): Promise<MetalhubError> {
+  const isDiskFull = await isHomeDiskFull();
+  return explainFailedStart({
+    unit,
+    python: profile.python,
+    timeoutSec: config.server.start_timeout_sec,
+    status,
+    isDiskFull,
+  });
+}
+
+function differenceFromLease(found: ServerUnit, { params, lease, unit }: Start): string | undefined {
+  if (found.mainPid <= 0) return 'it has no main process';
+  if (found.uid !== lease.uid) return `it runs as uid ${found.uid}`;
+  const expected = `/jupyter.slice/${userSlice(params.key)}/${unit}`;
+  return found.controlGroup === expected ? undefined : `it runs in ${found.controlGroup}`;
+}
+
+/** Runs the action when the signal is aborted; the returned function ends that and waits for an action begun. */
+function onAbort(signal: AbortSignal, action: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  const listener = (): void => {
+    running = action();
+  };
+  signal.addEventListener('abort', listener, { once: true });
+  return async () => {
+    signal.removeEventListener('abort', listener);
+    await running;
+  };
+}
+
+function translateCallError(error: unknown, unit: string): unknown {
+  if (!(error instanceof MetalhubError)) return error;
+  if (error.code === 'MH_ERR_SYSTEMD_UNIT_EXISTS') return foreign(unit, error);
+  if (/no space left|disk quota/i.test(errorText(error)) || systemErrorCode(error) === 'ENOSPC') {
+    return new MetalhubError('MH_ERR_SPAWN_DISK_FULL', {
+      details: { unit },
+      hint: 'free space under /run',
+      cause: error,
+    });
+  }
+  return error;
+}
+
+function foreign(unit: string, cause?: unknown): MetalhubError {
+  return new MetalhubError('MH_ERR_SPAWN_UNIT_FOREIGN', {
+    details: { unit },
+    hint: `see "systemctl cat ${unit}": units called jupyter-* are metalhub's, rename or remove it`,
+    cause,
+  });
+}

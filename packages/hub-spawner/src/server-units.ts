@@ -1,0 +1,133 @@
+import {
+  accountName,
+  type Key,
+  type ServerName,
+  serverId,
+  serverSocketPath,
+  serviceUnit,
+  socketUnit,
+  userSlice,
+} from '@metalhub/base/names.js';
+import type { Manager } from '@metalhub/systemd/manager.js';
+import type { BusValue } from '@metalhub/systemd/variant.js';
+import type { ServerStatus } from '@metalhub/wire/spawner.js';
+import { PROFILE_VARIABLE, START_ID_VARIABLE } from './unit-properties.js';
+
+const UNIT_NAMES = ['LoadState', 'ActiveState', 'Transient', 'InvocationID', 'ActiveEnterTimestamp'] as const;
+const SERVICE_NAMES = [
+  ...(['Environment', 'Slice', 'User', 'DynamicUser', 'ControlGroup'] as const),
+  ...(['Result', 'ExecMainCode', 'ExecMainStatus', 'MainPID', 'UID'] as const),
+] as const;
+const ACTIVE_STATES = [
+  'active',
+  'activating',
+  'deactivating',
+  'inactive',
+  'failed',
+  'reloading',
+  'maintenance',
+  'refreshing',
+] as const;
+
+/** What has the name of a server's unit: nothing, one of ours, or something of the administrator's. */
+export type Ownership = 'absent' | 'ours' | 'foreign';
+
+export interface ServerUnit {
+  readonly ownership: Ownership;
+  readonly status: ServerStatus;
+  /** 0 when nothing runs. */
+  readonly mainPid: number;
+  /** The uid that its processes really have. */
+  readonly uid: number;
+  readonly controlGroup: string;
+}
+
+export type UnitValues = Readonly<Record<(typeof UNIT_NAMES)[number] | (typeof SERVICE_NAMES)[number], BusValue>>;
+
+/** Asks systemd, the only one that knows. */
+export async function readServerUnit(manager: Manager, key: Key, server: ServerName): Promise<ServerUnit> {
+  const name = serviceUnit(serverId(key, server));
+  const unit = await manager.unitProperties(name, 'Unit', UNIT_NAMES);
+  const service = await manager.unitProperties(name, 'Service', SERVICE_NAMES);
+  return interpretUnit(key, server, { ...unit, ...service });
+}
+
+/** Whether the socket unit's name is free, ours, or somebody else's. */
+export async function readSocketOwnership(manager: Manager, key: Key, server: ServerName): Promise<Ownership> {
+  const id = serverId(key, server);
+  const name = socketUnit(id);
+  const { LoadState, Transient } = await manager.unitProperties(name, 'Unit', ['LoadState', 'Transient']);
+  if (LoadState === 'not-found') return 'absent';
+  const { Listen } = await manager.unitProperties(name, 'Socket', ['Listen']);
+  const isOurs = Transient === true && JSON.stringify(Listen) === JSON.stringify([['Stream', serverSocketPath(id)]]);
+  return isOurs ? 'ours' : 'foreign';
+}
+
+/** Pure core of {@link readServerUnit}. */
+export function interpretUnit(key: Key, server: ServerName, values: UnitValues): ServerUnit {
+  const environment = environmentOf(values.Environment);
+  const ownership = ownershipOf(key, values, environment);
+  return {
+    ownership,
+    status: ownership === 'ours' ? statusOf(key, server, values, environment) : absentStatus(key, server),
+    mainPid: Number(values.MainPID),
+    uid: Number(values.UID),
+    controlGroup: String(values.ControlGroup),
+  };
+}
+
+/** The status of a server without a unit, with what is still known of its end. */
+export function absentStatus(key: Key, server: ServerName, last?: ServerStatus): ServerStatus {
+  return {
+    key,
+    server,
+    active_state: 'inactive',
+    invocation_id: null,
+    start_id: null,
+    profile: null,
+    started_at_ms: null,
+    result: last?.result ?? null,
+    exit_status: last?.exit_status ?? null,
+  };
+}
+
+/** Only root can make a transient unit; one that looks like a server of ours in all of these ways was made here. */
+function ownershipOf(key: Key, values: UnitValues, environment: ReadonlyMap<string, string>): Ownership {
+  if (values.LoadState === 'not-found') return 'absent';
+  const isOurs =
+    values.LoadState === 'loaded' &&
+    values.Transient === true &&
+    values.DynamicUser === true &&
+    values.User === accountName(key) &&
+    values.Slice === userSlice(key) &&
+    /^[0-9a-f]{32}$/.test(environment.get(START_ID_VARIABLE) ?? '');
+  return isOurs ? 'ours' : 'foreign';
+}
+
+function statusOf(
+  key: Key,
+  server: ServerName,
+  values: UnitValues,
+  environment: ReadonlyMap<string, string>,
+): ServerStatus {
+  const activeState = ACTIVE_STATES.find((state) => state === values.ActiveState) ?? 'maintenance';
+  const invocation = Buffer.isBuffer(values.InvocationID) ? values.InvocationID.toString('hex') : '';
+  const startedUsec = typeof values.ActiveEnterTimestamp === 'bigint' ? values.ActiveEnterTimestamp : 0n;
+  const isUp = activeState === 'active' || activeState === 'reloading' || activeState === 'refreshing';
+  return {
+    key,
+    server,
+    active_state: activeState,
+    invocation_id: /^[0-9a-f]{32}$/.test(invocation) ? invocation : null,
+    start_id: environment.get(START_ID_VARIABLE) ?? null,
+    profile: environment.get(PROFILE_VARIABLE) ?? null,
+    started_at_ms: isUp && startedUsec > 0n ? Number(startedUsec / 1000n) : null,
+    result: typeof values.Result === 'string' && values.Result !== '' ? values.Result : null,
+    exit_status: values.ExecMainCode === 0 ? null : Number(values.ExecMainStatus),
+  };
+}
+
+function environmentOf(value: BusValue): Map<string, string> {
+  const entries = Array.isArray(value) ? value.map(String) : [];
+  return new Map(entries.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]));
+}

@@ -1,0 +1,44 @@
+import { parseKey } from '@metalhub/base/names.js';
+import t from 'tap';
+import { explainFailedStart } from './start-failure.js';
+
+function explain(result: string | null, exit_status: number | null, python = '/usr/bin/python3', isDiskFull = false) {
+  const status = { key: parseKey('anna'), result, exit_status };
+  return explainFailedStart({ unit: 'jupyter-anna.service', python, timeoutSec: 60, status, isDiskFull });
+}
+
+const cases = [
+  { result: 'timeout', status: null, code: 'MH_ERR_SPAWN_TIMEOUT', message: '60 seconds' },
+  { result: 'oom-kill', status: 9, code: 'MH_ERR_SPAWN_OOM', message: 'memory' },
+  { result: 'exit-code', status: 100, code: 'MH_ERR_SPAWN_JUPYTER_MISSING', message: 'not installed' },
+  { result: 'exit-code', status: 101, code: 'MH_ERR_SPAWN_JUPYTER_OLD', message: 'too old' },
+  { result: 'exit-code', status: 203, code: 'MH_ERR_SPAWN_COMMAND', message: 'executed' },
+  { result: 'exit-code', status: 238, code: 'MH_ERR_SPAWN_HOME', message: '/var/lib/private/metalhub/home/anna' },
+  { result: 'exit-code', status: 1, code: 'MH_ERR_SPAWN_EXITED', message: '(exit-code, status 1)' },
+  // A signal's number is not an exit status: SIGUSR1 to SIGSYS are below 100, but real-time signals need not be.
+  { result: 'signal', status: 100, code: 'MH_ERR_SPAWN_EXITED', message: '(signal, status 100)' },
+  { result: 'success', status: 0, code: 'MH_ERR_SPAWN_EXITED', message: '(success, status 0)' },
+  { result: null, status: null, code: 'MH_ERR_SPAWN_EXITED', message: '(unknown, status unknown)' },
+];
+
+for (const { result, status, code, message } of cases) {
+  t.test(`${result} with status ${status} is ${code}`, async (t) => {
+    const error = explain(result, status);
+    t.equal(error.code, code);
+    t.match(error.message, message);
+    t.match(error.hint, /./);
+  });
+}
+
+t.test('a missing Jupyter is installed the way its Python was', async (t) => {
+  t.equal(explain('exit-code', 100).hint, 'install it with: apt install jupyterlab');
+  t.equal(
+    explain('exit-code', 101, '/opt/x/bin/python').hint,
+    'install it with: /opt/x/bin/python -m pip install --upgrade jupyterlab',
+  );
+});
+
+t.test('on a full disk that is the reason, unless there is a better one', async (t) => {
+  for (const status of [1, 238]) t.equal(explain('exit-code', status, undefined, true).code, 'MH_ERR_SPAWN_DISK_FULL');
+  t.equal(explain('exit-code', 100, undefined, true).code, 'MH_ERR_SPAWN_JUPYTER_MISSING');
+});

@@ -1,0 +1,75 @@
+import { type ErrorDetails, MetalhubError } from '@metalhub/base/errors.js';
+import { PRIVATE_HOME_ROOT, privateHomePath } from '@metalhub/base/names.js';
+import type { ServerStatus } from '@metalhub/wire/spawner.js';
+
+/** As in launcher.py. */
+export const LAUNCHER_EXIT = { noJupyter: 100, oldJupyter: 101, badHandover: 102 } as const;
+/** @see systemd.exec(5), PROCESS EXIT CODES */
+const SYSTEMD_EXIT = { exec: 203, user: 217, namespace: 226, stateDirectory: 238, credentials: 243 } as const;
+
+const DEBIAN_PYTHON = '/usr/bin/python3';
+
+export interface FailedStart {
+  readonly unit: string;
+  readonly python: string;
+  readonly timeoutSec: number;
+  readonly status: Pick<ServerStatus, 'key' | 'result' | 'exit_status'>;
+  /** No block or no file is left where the homes are. */
+  readonly isDiskFull: boolean;
+}
+
+/** What a start that failed is called, from what systemd says of the service. Pure. */
+export function explainFailedStart({ unit, python, timeoutSec, status, isDiskFull }: FailedStart): MetalhubError {
+  const details = { unit };
+  const logs = `see: journalctl -u ${unit}`;
+  if (status.result === 'timeout') {
+    return new MetalhubError('MH_ERR_SPAWN_TIMEOUT', { details: { ...details, timeoutSec }, hint: logs });
+  }
+  if (status.result === 'oom-kill') {
+    return new MetalhubError('MH_ERR_SPAWN_OOM', { details, hint: 'raise memory_max of the profile in metalhub.toml' });
+  }
+  const exit = status.result === 'exit-code' ? status.exit_status : null;
+  switch (exit) {
+    case LAUNCHER_EXIT.noJupyter:
+      return new MetalhubError('MH_ERR_SPAWN_JUPYTER_MISSING', {
+        details: { ...details, python },
+        hint: installHint(python),
+      });
+    case LAUNCHER_EXIT.oldJupyter:
+      return new MetalhubError('MH_ERR_SPAWN_JUPYTER_OLD', {
+        details: { ...details, python },
+        hint: installHint(python),
+      });
+    case SYSTEMD_EXIT.exec:
+      return new MetalhubError('MH_ERR_SPAWN_COMMAND', {
+        details: { ...details, python },
+        hint: `the profile's python is ${python}: it must exist and be executable by everybody`,
+      });
+    case SYSTEMD_EXIT.stateDirectory: {
+      if (isDiskFull) return diskFull(details);
+      const path = privateHomePath(status.key);
+      return new MetalhubError('MH_ERR_SPAWN_HOME', {
+        details: { ...details, path, reason: 'systemd could not prepare it' },
+        hint: logs,
+      });
+    }
+    default:
+      if (isDiskFull) return diskFull(details);
+      return new MetalhubError('MH_ERR_SPAWN_EXITED', {
+        details: { ...details, result: status.result ?? 'unknown', status: status.exit_status ?? 'unknown' },
+        hint:
+          exit === SYSTEMD_EXIT.user || exit === SYSTEMD_EXIT.namespace || exit === SYSTEMD_EXIT.credentials
+            ? `systemd could not set the server up; ${logs}`
+            : logs,
+      });
+  }
+}
+
+function diskFull(details: ErrorDetails): MetalhubError {
+  return new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { details, hint: `free space or inodes under ${PRIVATE_HOME_ROOT}` });
+}
+
+function installHint(python: string): string {
+  if (python === DEBIAN_PYTHON) return 'install it with: apt install jupyterlab';
+  return `install it with: ${python} -m pip install --upgrade jupyterlab`;
+}

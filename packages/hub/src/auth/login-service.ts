@@ -1,0 +1,142 @@
+import { MetalhubError } from '@metalhub/base/errors.js';
+import type { Log } from '@metalhub/base/log.js';
+import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
+import type { Config } from '@metalhub/config/schema.js';
+import type { Database } from '../db/database.js';
+import { isKnownSource, noteSource } from '../db/tables/login-sources.js';
+import type { Session } from '../db/tables/sessions.js';
+import { noteLogin, type User } from '../db/tables/users.js';
+import { isUserName, type UserName } from '../names/user-name.js';
+import type { Authenticator, LoginAnswer } from './authenticator.js';
+import type { LoginGate } from './login-gate.js';
+import type { Sessions } from './sessions.js';
+import type { Throttle } from './throttle.js';
+
+/**
+ * Failed logins are answered this long after they came in, or a multiple of it: a module that takes its time must not
+ * show which names exist. Well above what a local check takes, so that one step is the rule.
+ */
+export const FAILURE_FLOOR_MS = 2 * SECOND_MS;
+
+export interface LoginRequest {
+  /** As typed. */
+  name: string;
+  password: string;
+  address: string;
+  /** Id of the session that the browser had until now. */
+  replaces: string | undefined;
+}
+
+export type LoginResult =
+  | { kind: 'accepted'; cookie: string; user: User; session: Session }
+  | { kind: 'refused' | 'account-expired' | 'password-expired' | 'failed' | 'busy' }
+  | { kind: 'throttled'; retryAfterSec: number };
+
+export interface LoginServiceOptions {
+  authenticator: Authenticator;
+  database: Database;
+  sessions: Sessions;
+  throttle: Throttle;
+  gate: LoginGate;
+  clock: Clock;
+  sleep: (milliseconds: number) => Promise<void>;
+  config: () => Config;
+  log: Log;
+}
+
+/** One login from the form to the session. */
+export class LoginService {
+  readonly #options: LoginServiceOptions;
+
+  constructor(options: LoginServiceOptions) {
+    this.#options = options;
+  }
+
+  /** @throws {MH_ERR_HUB_DATABASE} the password may be right, but the session cannot be stored */
+  async logIn(request: LoginRequest): Promise<LoginResult> {
+    const { clock, sleep } = this.#options;
+    const arrivedMs = clock.monotonicMs();
+    const result = await this.#decide(request);
+    if (result.kind === 'refused') {
+      const spentMs = clock.monotonicMs() - arrivedMs;
+      await sleep(Math.ceil(Math.max(spentMs, 1) / FAILURE_FLOOR_MS) * FAILURE_FLOOR_MS - spentMs);
+    }
+    return result;
+  }
+
+  async #decide(request: LoginRequest): Promise<LoginResult> {
+    const { throttle, gate, log } = this.#options;
+    const name = request.name.trim();
+    const { address } = request;
+    const blocked = await this.#throttled(name, address);
+    if (blocked !== undefined) return blocked;
+    let leave: () => void;
+    try {
+      leave = await gate.enter(name, address);
+    } catch (error) {
+      if (error instanceof MetalhubError && error.code === 'MH_ERR_BUSY') return { kind: 'busy' };
+      throw error;
+    }
+    try {
+      // Those who were in front may have used up what this name or address had left.
+      const blockedMeanwhile = await this.#throttled(name, address);
+      if (blockedMeanwhile !== undefined) return blockedMeanwhile;
+      if (!isUserName(name)) return this.#refuse(name, address, 'malformed', null);
+      const answer = await this.#options.authenticator.authenticate({ name, password: request.password, address });
+      if (answer.kind === 'accepted') return await this.#accept(name, answer.groups, request);
+      if (answer.kind === 'refused') return this.#refuse(name, address, answer.outcome, answer.reason);
+      throttle.noteSuccess(name);
+      this.#logFailure(answer, name, address);
+      return { kind: answer.kind };
+    } catch (error) {
+      if (!(error instanceof MetalhubError) || error.code !== 'MH_ERR_HUB_NAME_REFUSED') throw error;
+      log.warning('login refused: the name belongs to another login method', { user: shortName(name), address });
+      return { kind: 'refused' };
+    } finally {
+      leave();
+    }
+  }
+
+  async #throttled(name: string, address: string): Promise<LoginResult | undefined> {
+    const { throttle, database } = this.#options;
+    const isKnown = throttle.isNameBlocked(name) && (await isKnownSource(database, name, address));
+    const blockedMs = throttle.blockedForMs(name, address, isKnown);
+    return blockedMs > 0 ? { kind: 'throttled', retryAfterSec: Math.ceil(blockedMs / SECOND_MS) } : undefined;
+  }
+
+  async #accept(name: UserName, groups: readonly string[], request: LoginRequest): Promise<LoginResult> {
+    const { database, sessions, throttle, clock, log, authenticator } = this.#options;
+    const { admins } = this.#options.config().hub;
+    const isAdmin = admins.users.includes(name) || admins.groups.some((group) => groups.includes(group));
+    const nowMs = clock.nowMs();
+    const login = await database.write(async (transaction) => {
+      const user = await noteLogin(transaction, { loginMethod: authenticator.method, name, isAdmin, nowMs });
+      await noteSource(transaction, user.id, request.address, nowMs);
+      return { user, ...(await sessions.begin(transaction, user, request)) };
+    });
+    login.commit();
+    throttle.noteSuccess(name);
+    const { user, cookie, session } = login;
+    log.notice('user logged in', { user: user.name, key: user.key, address: request.address, sessionId: session.id });
+    return { kind: 'accepted', cookie, user, session };
+  }
+
+  #refuse(name: string, address: string, outcome: string, reason: string | null): LoginResult {
+    const { throttle, log } = this.#options;
+    const fields = { user: shortName(name), address, outcome, ...(reason !== null && { reason }) };
+    log.notice('login refused', fields);
+    if (throttle.noteFailure(name, address)) log.warning('further logins are refused for a while', fields);
+    return { kind: 'refused' };
+  }
+
+  #logFailure(answer: Exclude<LoginAnswer, { kind: 'accepted' | 'refused' }>, name: string, address: string): void {
+    const fields = { user: shortName(name), address, outcome: answer.kind, reason: answer.reason ?? '' };
+    if (answer.kind === 'failed') this.#options.log.error('login could not be checked', fields);
+    else this.#options.log.notice('login refused', fields);
+  }
+}
+
+/** Bounded for the log; the journal's writer escapes what is in it. */
+export function shortName(name: string): string {
+  return name.length <= 64 ? name : `${name.slice(0, 61)}...`;
+}

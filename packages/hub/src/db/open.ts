@@ -1,0 +1,47 @@
+import { existsSync } from 'node:fs';
+import { MetalhubError } from '@metalhub/base/errors.js';
+import { Database } from './database.js';
+import { MIGRATIONS, migrate } from './migrate.js';
+
+const BUSY_TIMEOUT_MS = 5000;
+const SYNCHRONOUS_FULL = 2;
+
+/**
+ * Opens the hub's database, creates or migrates it, and makes sure that what is committed survives a power cut.
+ * @throws {MH_ERR_HUB_DATABASE_NEWER} {MH_ERR_HUB_DATABASE}
+ */
+export async function openDatabase(file: string, migrations: readonly string[] = MIGRATIONS): Promise<Database> {
+  const wasCutOff = existsSync(`${file}-wal`);
+  const database = await Database.open(file);
+  try {
+    await database.execute(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    await requirePragma(database, 'journal_mode', 'wal', 'WAL');
+    await requirePragma(database, 'synchronous', SYNCHRONOUS_FULL, 'FULL');
+    await requirePragma(database, 'foreign_keys', 1, 'ON');
+    await requirePragma(database, 'trusted_schema', 0, 'OFF');
+    if (wasCutOff) await requireIntegrity(database, file);
+    await migrate(database, file, migrations);
+    return database;
+  } catch (error) {
+    await database.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Sets and reads back: SQLite ignores silently what it was compiled without. */
+async function requirePragma(database: Database, name: string, wanted: string | number, text: string): Promise<void> {
+  await database.execute(`PRAGMA ${name} = ${text}`);
+  const row = await database.find(`PRAGMA ${name}`);
+  if (row?.[name] !== wanted) {
+    throw new MetalhubError('MH_ERR_HUB_DATABASE', { details: { reason: `${name} could not be set to ${text}` } });
+  }
+}
+
+async function requireIntegrity(database: Database, file: string): Promise<void> {
+  const [first] = await database.all('PRAGMA quick_check(1)');
+  if (first?.['quick_check'] === 'ok') return;
+  throw new MetalhubError('MH_ERR_HUB_DATABASE', {
+    details: { reason: 'it is damaged' },
+    hint: `stop the hub, move ${file} and its -wal and -shm files away, put back a copy, start the hub`,
+  });
+}

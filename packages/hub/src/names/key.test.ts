@@ -1,0 +1,54 @@
+import { type Identity, isKey } from '@metalhub/base/names.js';
+import t from 'tap';
+import { keyCandidates } from './key.js';
+
+function firstKeys(identity: string, count = 2): string[] {
+  const keys: string[] = [];
+  for (const key of keyCandidates(identity as Identity)) {
+    keys.push(key);
+    if (keys.length === count) break;
+  }
+  return keys;
+}
+
+t.test('a plain name is its own key', async (t) => {
+  t.equal(firstKeys('pam:anna')[0], 'anna');
+  t.equal(firstKeys('pam:Anna.K')[0], 'anna_k');
+  t.equal(firstKeys('pam:anna-b@example')[0], 'anna_b_example');
+});
+
+t.test('names that do not fit get a hash', async (t) => {
+  for (const name of ['7anna', '_anna', 'ä', 'a'.repeat(24), 'müller '.repeat(30), '日本語']) {
+    t.match(firstKeys(`pam:${name}`)[0], /^u[a-z2-7]{22}$/, name);
+  }
+});
+
+t.test('S02: reserved words are never keys', async (t) => {
+  for (const name of [
+    'root',
+    'ROOT',
+    'metalhub',
+    'metalhub_proxy',
+    'metalhub-logs',
+    'hub',
+    'lab',
+    'notebook',
+    'nobody',
+  ]) {
+    t.match(firstKeys(`pam:${name}`)[0], /^u[a-z2-7]{22}$/, name);
+  }
+});
+
+t.test('candidates are all different, valid, and the same each time', async (t) => {
+  for (const identity of ['pam:anna', 'pam:ä', 'oidc:anna', `pam:${'x'.repeat(256)}`]) {
+    const keys = firstKeys(identity, 20);
+    t.equal(new Set(keys).size, 20);
+    t.ok(keys.every(isKey));
+    t.same(firstKeys(identity, 20), keys);
+  }
+});
+
+t.test('two login methods get different hashes for one name', async (t) => {
+  t.not(firstKeys('pam:ä')[0], firstKeys('oidc:ä')[0]);
+  t.not(firstKeys('pam:anna')[1], firstKeys('oidc:anna')[1]);
+});

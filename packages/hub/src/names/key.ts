@@ -1,0 +1,49 @@
+import { createHash } from 'node:crypto';
+import { type Identity, isKey, type Key } from '@metalhub/base/names.js';
+
+const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
+const HASHED_LENGTH = 22;
+
+/**
+ * Keys that would make a unit, account or slice look like something else's: `jupyter-hub.service` and
+ * `jupyter-lab.service` are what administrators call their own units.
+ */
+const RESERVED = new Set([
+  ...['root', 'nobody', 'daemon', 'system', 'systemd', 'user', 'users', 'admin', 'init', 'slice'],
+  ...[
+    'hub',
+    'lab',
+    'labhub',
+    'notebook',
+    'server',
+    'proxy',
+    'spawner',
+    'singleuser',
+    'kernel',
+    'gateway',
+    'enterprise',
+  ],
+]);
+
+/**
+ * Keys that may be given to an identity, best first; the caller takes the first that is free and keeps it for good.
+ *
+ * The name itself, lower-cased and with other characters as `_`, when that is a key; then hashes of the identity.
+ */
+export function* keyCandidates(identity: Identity): Generator<Key, never> {
+  const name = identity.slice(identity.indexOf(':') + 1);
+  const plain = name.toLowerCase().replace(/[^a-z0-9_]/g, '_');
+  if (isKey(plain) && !isReserved(plain)) yield plain;
+  for (let attempt = 0; ; attempt++) yield hashedKey(identity, attempt);
+}
+
+function isReserved(key: string): boolean {
+  return RESERVED.has(key) || key.startsWith('metalhub');
+}
+
+function hashedKey(identity: Identity, attempt: number): Key {
+  const digest = createHash('sha256').update(`${attempt}:${identity}`).digest();
+  // A byte modulo 32 keeps all bits that count: 22 characters are 110 bits.
+  const text = Array.from(digest.subarray(0, HASHED_LENGTH), (byte) => BASE32[byte % 32]).join('');
+  return `u${text}` as string as Key;
+}

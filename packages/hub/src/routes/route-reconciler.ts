@@ -1,0 +1,146 @@
+import { errorText } from '@metalhub/base/errors.js';
+import type { Log } from '@metalhub/base/log.js';
+import { MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
+import type { RouteReport, RouteRequest } from '@metalhub/wire/proxy-api.js';
+import type { ProxyClient } from '../clients/proxy-client.js';
+import type { Revocation } from '../db/tables/revocations.js';
+import type { PublicTicketKey } from '../tickets/ticket-keys.js';
+import { diffRoutes } from './route-diff.js';
+
+export interface RouteReconcilerOptions {
+  proxy: ProxyClient;
+  wanted: () => ReadonlyMap<string, RouteRequest>;
+  isProtected: (prefix: string, report: RouteReport) => boolean;
+  keys: readonly PublicTicketKey[];
+  /** All that still matter. */
+  revocations: () => Promise<readonly Revocation[]>;
+  log: Log;
+}
+
+const INTERVAL_MS = MINUTE_MS;
+const FIRST_PAUSE_MS = 250;
+const MAX_PAUSE_MS = 10 * SECOND_MS;
+
+/**
+ * Keeps the proxy in step with the hub: routes, keys, ended sessions. The proxy keeps all of it itself over restarts of
+ * either; what is compared here, once a minute and after every change, is in case one of the two lost something.
+ */
+export class RouteReconciler {
+  readonly #options: RouteReconcilerOptions;
+  /** One at a time: a comparison must not undo a change that it did not see. */
+  #last: Promise<unknown> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  #pauseMs = FIRST_PAUSE_MS;
+  /** Process that has our keys and revocations. */
+  #informedPid: number | undefined;
+  #failure: string | undefined;
+  #isClosed = false;
+
+  constructor(options: RouteReconcilerOptions) {
+    this.#options = options;
+  }
+
+  /** Why the proxy could not be reached the last time; `undefined` when it could. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** Compares soon. */
+  request(): void {
+    this.#schedule(0);
+  }
+
+  /** Makes a route now. @throws {MH_ERR_PROXY_UNREACHABLE} */
+  async publish(prefix: string, route: RouteRequest): Promise<void> {
+    await this.#reporting(() => this.#options.proxy.putRoute(prefix, route));
+  }
+
+  /** Removes a route now, which ends what is open through it. @throws {MH_ERR_PROXY_UNREACHABLE} */
+  async withdraw(prefix: string): Promise<void> {
+    await this.#reporting(() => this.#options.proxy.deleteRoute(prefix));
+  }
+
+  /** Tells the proxy of sessions that ended; what it does not get now it gets with the next comparison. */
+  revoke(revocations: readonly Revocation[]): void {
+    if (revocations.length === 0) return;
+    void this.#reporting(() => this.#push(revocations)).catch(() => {
+      this.#informedPid = undefined;
+      this.#schedule(this.#pauseMs);
+    });
+  }
+
+  /** @returns how many routes had to be changed. @throws {MH_ERR_PROXY_UNREACHABLE} */
+  async reconcile(): Promise<number> {
+    return await this.#reporting(() => this.#compare());
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+  }
+
+  #schedule(inMs: number): void {
+    if (this.#isClosed) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#tick(), inMs); // it never rejects
+    this.#timer.unref();
+  }
+
+  async #tick(): Promise<void> {
+    try {
+      await this.reconcile();
+      this.#pauseMs = FIRST_PAUSE_MS;
+      this.#schedule(INTERVAL_MS);
+    } catch {
+      this.#schedule(this.#pauseMs);
+      this.#pauseMs = Math.min(2 * this.#pauseMs, MAX_PAUSE_MS);
+    }
+  }
+
+  async #compare(): Promise<number> {
+    const { proxy, wanted, isProtected, keys, revocations, log } = this.#options;
+    const pid = await proxy.getPid();
+    const actual = await proxy.getRoutes();
+    const { put, remove } = diffRoutes(wanted(), actual, isProtected);
+    if (pid !== this.#informedPid) {
+      await proxy.putKeys(keys);
+      await this.#push(await revocations());
+      this.#informedPid = pid;
+    }
+    for (const prefix of put) {
+      // Asked again for each: a server may have ended meanwhile.
+      const route = wanted().get(prefix);
+      if (route !== undefined) await proxy.putRoute(prefix, route);
+    }
+    for (const prefix of remove) {
+      if (!wanted().has(prefix)) await proxy.deleteRoute(prefix);
+    }
+    if (put.length + remove.length > 0)
+      log.info('routes brought in step', { added: put.length, removed: remove.length });
+    return put.length + remove.length;
+  }
+
+  async #push(revocations: readonly Revocation[]): Promise<void> {
+    for (const { sessionId, untilMs } of revocations) {
+      await this.#options.proxy.revoke({ session_id: sessionId, until: Math.ceil(untilMs / SECOND_MS) });
+    }
+  }
+
+  /** Queues the work and says once when the proxy goes away, and once when it is back. */
+  #reporting<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.then(
+      () => {
+        if (this.#failure !== undefined) this.#options.log.info('hub-proxy is back');
+        this.#failure = undefined;
+      },
+      (error: unknown) => {
+        if (this.#failure === undefined)
+          this.#options.log.warning('hub-proxy cannot be told of routes', { err: error });
+        this.#failure = errorText(error);
+        this.#informedPid = undefined;
+      },
+    );
+    return result;
+  }
+}

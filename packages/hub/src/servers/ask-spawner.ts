@@ -1,0 +1,56 @@
+import { MetalhubError } from '@metalhub/base/errors.js';
+import { parseIdentity, type ServerName } from '@metalhub/base/names.js';
+import { SECOND_MS } from '@metalhub/base/time.js';
+import type { ServerStatus } from '@metalhub/wire/spawner.js';
+import type { StartEvent } from '../clients/spawner-client.js';
+import type { User } from '../db/tables/users.js';
+import { serverPath } from '../names/server-url.js';
+import type { ServerServices } from './server-services.js';
+import type { Run } from './server-state.js';
+
+/** The spawner may be restarting; asking again with the same start id joins the start that is under way. */
+const ATTEMPTS = 4;
+const PAUSE_MS = 500;
+
+export interface StartCallbacks {
+  onStage: (stage: StartEvent['stage']) => void;
+  /** Asked before a further attempt. */
+  isStillWanted: () => boolean;
+}
+
+/**
+ * Asks the spawner to start a server and waits for the unit to be ready.
+ * @throws {MetalhubError} the spawner's own error, or MH_ERR_WIRE_*
+ */
+export async function askToStart(
+  { spawner, tokens, config, sleep }: ServerServices,
+  subject: { user: User; server: ServerName; run: Run },
+  callbacks: StartCallbacks,
+): Promise<ServerStatus> {
+  const { user, server, run } = subject;
+  const request = {
+    key: user.key,
+    server,
+    identity: parseIdentity(`${user.loginMethod}:${user.name}`),
+    profile: run.profile,
+    start_id: run.startId,
+    token: tokens(user.key, server, run.startId),
+    base_url: serverPath(user.name, server),
+  };
+  // The spawner has its own time-out; this one is for a spawner that hangs.
+  const timeoutMs = (config().server.start_timeout_sec + 60) * SECOND_MS;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await spawner.startServer(request, ({ stage }) => callbacks.onStage(stage), timeoutMs);
+    } catch (error) {
+      if (!isLost(error) || attempt === ATTEMPTS || !callbacks.isStillWanted()) throw error;
+      await sleep(PAUSE_MS * attempt);
+    }
+  }
+}
+
+/** The answer was lost on the way: whether the unit starts is not known. */
+export function isLost(error: unknown): boolean {
+  const lost = ['MH_ERR_WIRE_CLOSED', 'MH_ERR_WIRE_UNREACHABLE', 'MH_ERR_WIRE_TIMEOUT'];
+  return error instanceof MetalhubError && lost.includes(error.code);
+}

@@ -1,0 +1,175 @@
+import { MetalhubError } from '@metalhub/base/errors.js';
+import { type ServerName, serverId, serviceUnit } from '@metalhub/base/names.js';
+import type { RouteRequest } from '@metalhub/wire/proxy-api.js';
+import type { ServerStatus } from '@metalhub/wire/spawner.js';
+import { listStoredServers } from '../db/tables/servers.js';
+import type { User } from '../db/tables/users.js';
+import type { ServerServices } from './server-services.js';
+import { isAtRest } from './server-state.js';
+import { SpawnerWatch } from './spawner-watch.js';
+import { UserServer } from './user-server.js';
+
+const DEFAULT_SERVER = '' as ServerName;
+
+/** All users' servers: made from the database, corrected by the spawner's list, kept in step with its watch. */
+export class ServerManager {
+  readonly #services: ServerServices;
+  readonly #watch: SpawnerWatch;
+  readonly #servers = new Map<string, UserServer>();
+  /** Invocations of units that this hub did not start. */
+  #strangers = new Map<string, string>();
+  #isSettled = false;
+
+  constructor(services: Omit<ServerServices, 'onRest'>) {
+    this.#services = { ...services, onRest: () => this.#watch.adjust() };
+    this.#watch = new SpawnerWatch({
+      spawner: services.spawner,
+      isNeeded: () => this.list().some(({ state }) => !isAtRest(state)),
+      onSnapshot: (servers) => this.#takeSnapshot(servers),
+      onChange: (server) => this.#takeChange(server),
+      sleep: services.sleep,
+      log: services.log,
+    });
+  }
+
+  /** Whether what is known of the servers is true, not only remembered. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  get isSpawnerReachable(): boolean | null {
+    return this.#watch.isReachable;
+  }
+
+  /** Reads the database, then begins to ask the spawner. @throws {MH_ERR_HUB_DATABASE} */
+  async open(): Promise<void> {
+    for (const stored of await listStoredServers(this.#services.database)) {
+      this.#add(new UserServer(this.#services, stored.user, stored.name, stored));
+    }
+    this.#watch.adjust();
+  }
+
+  close(): void {
+    this.#watch.close();
+  }
+
+  /** The servers that run, are about to, or failed. */
+  list(): UserServer[] {
+    return [...this.#servers.values()];
+  }
+
+  /** @throws {MH_ERR_HUB_NO_SUCH_SERVER} a named one that was never started */
+  get(user: User, name: ServerName = DEFAULT_SERVER): UserServer {
+    const server = this.find(user, name);
+    if (server !== undefined) return server;
+    throw new MetalhubError('MH_ERR_HUB_NO_SUCH_SERVER', { details: { user: user.name, server: name } });
+  }
+
+  /** Every user has the default server, whether or not it ever ran. */
+  find(user: User, name: ServerName = DEFAULT_SERVER): UserServer | undefined {
+    const known = this.#servers.get(idOf(user, name));
+    return known ?? (name === DEFAULT_SERVER ? new UserServer(this.#services, user, name) : undefined);
+  }
+
+  /** All of a user's, the default server first. */
+  listOf(user: User): UserServer[] {
+    const named = this.list().filter((server) => server.user.id === user.id && server.name !== DEFAULT_SERVER);
+    return [this.get(user), ...named];
+  }
+
+  /** @throws {MH_ERR_HUB_DATABASE} {MH_ERR_SPAWN_PROFILE} nothing has been started */
+  async start(user: User, name: ServerName = DEFAULT_SERVER, profile?: string): Promise<UserServer> {
+    const wanted = profile ?? this.#services.config().profile[0]?.name ?? 'default';
+    if (!this.#services.config().profile.some((known) => known.name === wanted)) {
+      throw new MetalhubError('MH_ERR_SPAWN_PROFILE', { details: { profile: wanted } });
+    }
+    const server = this.#servers.get(idOf(user, name)) ?? this.#add(new UserServer(this.#services, user, name));
+    const accepted = server.start(wanted);
+    this.#watch.adjust();
+    await accepted;
+    this.#watch.adjust();
+    return server;
+  }
+
+  /** Routes of servers that run, by prefix. */
+  wantedRoutes(): Map<string, RouteRequest> {
+    const routes = new Map<string, RouteRequest>();
+    for (const { path, wantedRoute } of this.#servers.values()) {
+      if (wantedRoute !== undefined) routes.set(path, wantedRoute);
+    }
+    return routes;
+  }
+
+  /** A route that is not wanted but must stay: it may lead to a server that runs. */
+  isProtected(prefix: string, invocationId: string | null): boolean {
+    if (!this.isSettled) return true;
+    if (invocationId !== null && [...this.#strangers.values()].includes(invocationId)) return true;
+    return this.list().some((server) => server.path === prefix && server.isProvisional);
+  }
+
+  #takeSnapshot(statuses: readonly ServerStatus[]): void {
+    const seen = new Set<UserServer>();
+    const strangers = new Map<string, string>();
+    for (const status of statuses) {
+      const server = this.#findServerOf(status);
+      server?.seen(status);
+      if (server !== undefined) seen.add(server);
+      if (server === undefined || isAtRest(server.state)) this.#noteStranger(strangers, status);
+    }
+    for (const server of this.list()) {
+      if (!seen.has(server) && !isAtRest(server.state)) server.seen(goneStatus(server));
+    }
+    this.#strangers = strangers;
+    this.#isSettled = true;
+    this.#services.routes.request();
+  }
+
+  #takeChange(status: ServerStatus): void {
+    this.#findServerOf(status)?.seen(status);
+    this.#watch.adjust();
+  }
+
+  #findServerOf({ key, server: name }: ServerStatus): UserServer | undefined {
+    return this.list().find((server) => server.user.key === key && server.name === name);
+  }
+
+  /**
+   * A unit that runs without this database knowing of its start: the database was lost, or is an older copy. Whose it
+   * is only the spawner's lease can tell, which is asked when its user presses Start.
+   */
+  #noteStranger(strangers: Map<string, string>, status: ServerStatus): void {
+    if (status.invocation_id === null) return;
+    const unit = serviceUnit(serverId(status.key, status.server));
+    if (!this.#strangers.has(unit)) {
+      this.#services.log.warning('a server runs that the database knows nothing of; it is left alone', { unit });
+    }
+    strangers.set(unit, status.invocation_id);
+  }
+
+  #add(server: UserServer): UserServer {
+    const id = idOf(server.user, server.name);
+    const present = this.#servers.get(id);
+    if (present !== undefined) return present;
+    this.#servers.set(id, server);
+    return server;
+  }
+}
+
+function idOf(user: User, name: ServerName): string {
+  return `${user.id}/${name}`;
+}
+
+/** What the spawner would say of a server that is not in its list. */
+function goneStatus({ user, name }: UserServer): ServerStatus {
+  return {
+    key: user.key,
+    server: name,
+    active_state: 'inactive',
+    invocation_id: null,
+    start_id: null,
+    profile: null,
+    started_at_ms: null,
+    result: null,
+    exit_status: null,
+  };
+}

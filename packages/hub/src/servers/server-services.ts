@@ -1,0 +1,23 @@
+import type { Log } from '@metalhub/base/log.js';
+import type { Clock } from '@metalhub/base/time.js';
+import type { Config } from '@metalhub/config/schema.js';
+import type { LogsClient } from '../clients/logs-client.js';
+import type { SpawnerClient } from '../clients/spawner-client.js';
+import type { Database } from '../db/database.js';
+import type { RouteReconciler } from '../routes/route-reconciler.js';
+import type { ServerTokens } from '../tickets/server-token.js';
+
+/** What servers need of the rest of the hub. */
+export interface ServerServices {
+  readonly database: Database;
+  readonly spawner: SpawnerClient;
+  readonly logs: LogsClient;
+  readonly routes: Pick<RouteReconciler, 'publish' | 'withdraw' | 'request'>;
+  readonly tokens: ServerTokens;
+  readonly config: () => Config;
+  readonly clock: Clock;
+  readonly sleep: (milliseconds: number) => Promise<void>;
+  readonly log: Log;
+  /** Called when a server has come to rest: it need not be watched any more. */
+  readonly onRest: () => void;
+}

@@ -1,0 +1,374 @@
+import { randomBytes } from 'node:crypto';
+import { MetalhubError } from '@metalhub/base/errors.js';
+import { type ServerName, serverId, serverSocketPath, serviceUnit } from '@metalhub/base/names.js';
+import { SECOND_MS } from '@metalhub/base/time.js';
+import type { RouteRequest } from '@metalhub/wire/proxy-api.js';
+import type { ServerStatus } from '@metalhub/wire/spawner.js';
+import { type Failure, type StoredServer, storeServer } from '../db/tables/servers.js';
+import type { User } from '../db/tables/users.js';
+import { serverPath } from '../names/server-url.js';
+import type { ProgressEvent } from '../web/pages/views.js';
+import { askToStart, isLost } from './ask-spawner.js';
+import { endOf, failureOf, readLastLines } from './failure.js';
+import { failedEvent, readyEvent, stoppedEvent } from './progress.js';
+import { ProgressFeed, type ProgressListener } from './progress-feed.js';
+import type { ServerServices } from './server-services.js';
+import { isAtRest, nextState, type Run, runOf, type ServerEvent, type ServerState, STOPPED } from './server-state.js';
+
+/** So long a server that runs is kept from being called ready while the proxy cannot be reached. */
+const ROUTE_PATIENCE_MS = 30 * SECOND_MS;
+const ROUTE_PAUSE_MS = 500;
+
+/** One server of one user: starts and stops it, and follows what happens to its unit. */
+export class UserServer {
+  readonly user: User;
+  readonly name: ServerName;
+  readonly path: string;
+  readonly #services: ServerServices;
+  readonly #feed = new ProgressFeed();
+  #state: ServerState = STOPPED;
+  #profile: string;
+  #accepting: Promise<void> | undefined;
+  /** Resolves when the start of this process has ended: true when a unit may be there. */
+  #starting: Promise<boolean> | undefined;
+  #stopping: Promise<void> | undefined;
+  /** The unit runs and its route is being made: the route is wanted before the state is ready. */
+  #opening: Run | undefined;
+  /**
+   * Of the last start, until it is known to be over. A unit with any other start id is not taken over: the spawner
+   * compares identities when it is asked to start one, and nobody does for one that is merely seen.
+   */
+  #openStartId: string | undefined;
+  #isProvisional = false;
+
+  constructor(services: ServerServices, user: User, name: ServerName, stored?: StoredServer) {
+    this.#services = services;
+    this.user = user;
+    this.name = name;
+    this.path = serverPath(user.name, name);
+    this.#profile = stored?.profile ?? services.config().profile[0]?.name ?? 'default';
+    if (stored !== undefined) this.#restore(stored);
+  }
+
+  get state(): ServerState {
+    return this.#state;
+  }
+
+  get profile(): string {
+    return isAtRest(this.#state) ? this.#profile : this.#state.run.profile;
+  }
+
+  get unit(): string {
+    return serviceUnit(serverId(this.user.key, this.name));
+  }
+
+  /** Known from the database only: the spawner has not been asked yet. */
+  get isProvisional(): boolean {
+    return this.#isProvisional;
+  }
+
+  /** What there is to tell of the present state, oldest first. */
+  get progress(): readonly ProgressEvent[] {
+    if (this.#state.phase === 'ready') return [readyEvent(this.path)];
+    if (this.#state.phase === 'failed') return [failedEvent(this.#state.failure)];
+    return this.#state.phase === 'spawn' ? this.#feed.steps : [];
+  }
+
+  /** Calls back for each further step until the start has ended. @returns the function that ends it earlier */
+  follow(listener: ProgressListener): () => void {
+    return this.#feed.follow(listener);
+  }
+
+  /** The route that the proxy should have; `undefined` for none. */
+  get wantedRoute(): RouteRequest | undefined {
+    const run = this.#state.phase === 'ready' ? this.#state.run : this.#opening;
+    return run === undefined ? undefined : this.#routeOf(run);
+  }
+
+  /**
+   * Starts the server, or joins a start. Resolves when the start is recorded; it goes on by itself.
+   * @throws {MH_ERR_HUB_DATABASE} nothing has been started
+   */
+  async start(profile?: string): Promise<void> {
+    while (this.#state.phase === 'stop') await this.stop();
+    if (this.#accepting === undefined) {
+      if (!isAtRest(this.#state)) return;
+      this.#accepting = this.#accept(profile ?? this.#profile).finally(() => {
+        this.#accepting = undefined;
+      });
+    }
+    await this.#accepting;
+  }
+
+  /**
+   * Stops the server, and a start of it.
+   * @throws {MetalhubError} the spawner could not stop it; it is then shown as it was before
+   */
+  async stop(): Promise<void> {
+    await this.#accepting?.catch(() => undefined);
+    if (isAtRest(this.#state)) return;
+    this.#stopping ??= this.#runStop().finally(() => {
+      this.#stopping = undefined;
+    });
+    await this.#stopping;
+  }
+
+  /** Takes in what the spawner says of the unit. @param isFresh it was asked just now, so nothing older is meant */
+  seen(status: ServerStatus, isFresh = false): void {
+    const wasProvisional = this.#isProvisional;
+    // A unit that is gone carries no start id: this may be late news of an earlier start.
+    if (status.start_id === null && !isFresh && !wasProvisional) {
+      if (!isAtRest(this.#state)) void this.#verify(); // it logs its own failure
+      return;
+    }
+    this.#isProvisional = false;
+    if (isAtRest(this.#state) && status.start_id !== this.#openStartId) return;
+    const nowMs = this.#services.clock.nowMs();
+    const before = this.#state;
+    const failure = endOf(status, nowMs, before.phase === 'spawn' ? 'start' : 'run');
+    // After a reboot nothing is left of what the database remembers; that is no failure of the server.
+    const isForgotten = wasProvisional && status.active_state === 'inactive' && status.result === null;
+    this.#apply(isForgotten ? { type: 'stopped' } : { type: 'seen', status, nowMs, failure });
+    void this.#follow(before, status, failure); // it logs its own failure
+  }
+
+  /** What a change seen from outside brings about. */
+  async #follow(before: ServerState, status: ServerStatus, failure: Failure): Promise<void> {
+    const { log, routes } = this.#services;
+    const state = this.#state;
+    try {
+      if (state.phase === 'spawn' && !state.isOurs && status.active_state === 'active') {
+        if (this.#opening === undefined) await this.#open(state.run.startId, status);
+        return;
+      }
+      if (state === before) return;
+      if (isAtRest(state) && !isAtRest(before)) await this.#afterEnd(before.run, failure);
+      else if (state.phase === 'ready' && before.phase !== 'ready') log.info('running server adopted', this.#fields());
+      routes.request();
+      await this.#store();
+    } catch (error) {
+      log.error('a change of a server could not be handled', { ...this.#fields(), err: error });
+    }
+  }
+
+  async #afterEnd(run: Run, failure: Failure): Promise<void> {
+    const { log, routes } = this.#services;
+    this.#openStartId = undefined;
+    await routes.withdraw(this.path).catch(() => routes.request());
+    if (this.#state.phase !== 'failed') {
+      log.notice('server ended', this.#fields());
+      this.#feed.finish(stoppedEvent());
+      return;
+    }
+    log.warning('server ended by itself', { ...this.#fields(), code: failure.code, reason: failure.message });
+    const log_lines = await this.#lastLines(run);
+    const told = { ...failure, log_lines };
+    if (this.#state.phase === 'failed' && this.#state.failure === failure)
+      this.#state = { phase: 'failed', failure: told };
+    this.#feed.finish(failedEvent(told));
+  }
+
+  async #accept(profile: string): Promise<void> {
+    const before = this.#state;
+    const { clock, log } = this.#services;
+    const startId = randomBytes(16).toString('hex');
+    const run: Run = { startId, profile, requestedMs: clock.nowMs(), invocationId: null };
+    this.#apply({ type: 'start-requested', run });
+    this.#openStartId = startId;
+    this.#feed.begin();
+    try {
+      await this.#store();
+    } catch (error) {
+      // The spawner was not asked yet: all is as if nothing had been requested.
+      this.#state = before;
+      this.#feed.finish(stoppedEvent());
+      throw error;
+    }
+    this.#profile = profile;
+    log.notice('server start requested', { ...this.#fields(), profile });
+    this.#starting = this.#runStart(run);
+  }
+
+  async #runStart(run: Run): Promise<boolean> {
+    const { user, name: server } = this;
+    try {
+      const status = await askToStart(
+        this.#services,
+        { user, server, run },
+        {
+          onStage: (stage) => this.#isSpawning(run.startId) && this.#feed.step(stage),
+          isStillWanted: () => this.#isSpawning(run.startId),
+        },
+      );
+      await this.#open(run.startId, status);
+      return true;
+    } catch (error) {
+      await this.#failStart(run, error);
+      return isLost(error);
+    }
+  }
+
+  /** The unit runs: makes the route, then the server is ready. */
+  async #open(startId: string, status: ServerStatus): Promise<void> {
+    const { clock, log, sleep, routes } = this.#services;
+    const run = runOf(status, clock.nowMs());
+    const route = run && this.#routeOf(run);
+    if (run === undefined || route === undefined) {
+      throw new MetalhubError('MH_ERR_INTERNAL', {
+        hint: `this hub did not start the unit: systemctl stop ${this.unit}`,
+      });
+    }
+    if (!this.#isSpawning(startId)) return;
+    this.#opening = run;
+    this.#feed.step('route');
+    try {
+      const untilMs = clock.monotonicMs() + ROUTE_PATIENCE_MS;
+      while (this.#isSpawning(startId) && !(await this.#isPublished(route)) && clock.monotonicMs() < untilMs) {
+        await sleep(ROUTE_PAUSE_MS);
+      }
+      if (!this.#isSpawning(startId)) {
+        routes.request();
+        return;
+      }
+      this.#apply({ type: 'became-ready', startId, run, startedMs: status.started_at_ms ?? clock.nowMs() });
+    } finally {
+      this.#opening = undefined;
+    }
+    log.notice('server started', { ...this.#fields(), profile: run.profile });
+    this.#feed.finish(readyEvent(this.path));
+    await this.#storeOrLog();
+  }
+
+  async #isPublished(route: RouteRequest): Promise<boolean> {
+    return await this.#services.routes.publish(this.path, route).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async #failStart(run: Run, error: unknown): Promise<void> {
+    const { clock, log } = this.#services;
+    if (!this.#isSpawning(run.startId)) return;
+    if (error instanceof MetalhubError && error.code === 'MH_ERR_SPAWN_ALREADY_PENDING') {
+      // The spawner was restarted in the middle and works on it: its watch tells the end.
+      this.#apply({ type: 'caller-lost', startId: run.startId });
+      await this.#verify();
+      return;
+    }
+    const invocationId = this.#state.phase === 'spawn' ? this.#state.run.invocationId : null;
+    const failure = failureOf(error, await this.#lastLines({ ...run, invocationId }), clock.nowMs());
+    if (!this.#isSpawning(run.startId)) return;
+    if (!isLost(error)) this.#openStartId = undefined;
+    this.#apply({ type: 'start-failed', startId: run.startId, failure });
+    log.warning('server start failed', { ...this.#fields(), code: failure.code, err: error });
+    this.#feed.finish(failedEvent(failure));
+    await this.#storeOrLog();
+  }
+
+  async #runStop(): Promise<void> {
+    const { spawner, routes, config, log } = this.#services;
+    const starting = this.#state.phase === 'spawn' ? this.#starting : undefined;
+    this.#apply({ type: 'stop-requested' });
+    if (this.#state.phase !== 'stop') return;
+    const { startId } = this.#state.run;
+    const ref = { key: this.user.key, server: this.name };
+    const timeoutMs = (config().server.stop_timeout_sec + 30) * SECOND_MS;
+    // The way goes first: nobody is sent to a server that is ending, and its open pages learn of it at once.
+    await routes.withdraw(this.path).catch(() => routes.request());
+    try {
+      await spawner.stopServer(ref, timeoutMs);
+      // The request to start may have arrived after the one to stop.
+      if ((await starting) === true) await spawner.stopServer(ref, timeoutMs);
+    } catch (error) {
+      this.#apply({ type: 'stop-failed' });
+      this.#apply({ type: 'caller-lost', startId });
+      routes.request();
+      log.error('server could not be stopped', { ...this.#fields(), err: error });
+      void this.#verify(); // it logs its own failure
+      throw error;
+    }
+    this.#openStartId = undefined;
+    this.#apply({ type: 'stopped' });
+    this.#feed.finish(stoppedEvent());
+    log.notice('server stopped', this.#fields());
+    await this.#storeOrLog();
+  }
+
+  /** Asks what is true now, when a message may be about an earlier start. */
+  async #verify(): Promise<void> {
+    const { spawner, log } = this.#services;
+    try {
+      this.seen(await spawner.getStatus({ key: this.user.key, server: this.name }), true);
+    } catch (error) {
+      log.warning('state of a server could not be asked for', { ...this.#fields(), err: error });
+    }
+  }
+
+  #lastLines(run: Run): Promise<string[]> {
+    const { logs, tokens } = this.#services;
+    const query = { key: this.user.key, server: this.name, invocationId: run.invocationId };
+    const secrets = [tokens(this.user.key, this.name, run.startId)];
+    return readLastLines(logs, query, { secrets, sinceMs: run.requestedMs });
+  }
+
+  /** `undefined` for a unit that is known from the database only: which invocation it is, the spawner will tell. */
+  #routeOf(run: Run): RouteRequest | undefined {
+    if (run.invocationId === null) return undefined;
+    const { key, name } = this.user;
+    return {
+      target: `unix+http://${encodeURIComponent(serverSocketPath(serverId(key, this.name)))}`,
+      auth: 'ticket',
+      user: name,
+      server: this.name,
+      invocation_id: run.invocationId,
+      token: this.#services.tokens(key, this.name, run.startId),
+    };
+  }
+
+  #restore({ startId, profile, requestedMs, startedMs, failure }: StoredServer): void {
+    if (startId === null) {
+      if (failure !== null) this.#state = { phase: 'failed', failure };
+      return;
+    }
+    const run = { startId, profile, requestedMs: requestedMs ?? 0, invocationId: null };
+    this.#isProvisional = true;
+    this.#state = startedMs === null ? { phase: 'spawn', run, isOurs: false } : { phase: 'ready', run, startedMs };
+    this.#feed.begin();
+  }
+
+  async #store(): Promise<void> {
+    const state = this.#state;
+    const run = isAtRest(state) ? undefined : state.run;
+    await this.#services.database.write((transaction) =>
+      storeServer(transaction, this.user.id, {
+        name: this.name,
+        profile: run?.profile ?? this.#profile,
+        startId: run?.startId ?? null,
+        requestedMs: run?.requestedMs ?? null,
+        startedMs: state.phase === 'ready' ? state.startedMs : null,
+        failure: state.phase === 'failed' ? state.failure : null,
+      }),
+    );
+  }
+
+  /** What happened has happened; the spawner's list corrects the database at the next start of the hub. */
+  async #storeOrLog(): Promise<void> {
+    await this.#store().catch((error: unknown) => {
+      this.#services.log.error('state of a server could not be stored', { ...this.#fields(), err: error });
+    });
+  }
+
+  #apply(event: ServerEvent): void {
+    const before = this.#state;
+    this.#state = nextState(before, event);
+    if (isAtRest(this.#state) && !isAtRest(before)) this.#services.onRest();
+  }
+
+  #isSpawning(startId: string): boolean {
+    return this.#state.phase === 'spawn' && this.#state.run.startId === startId;
+  }
+
+  #fields(): { user: string; server: string; unit: string } {
+    return { user: this.user.name, server: this.name, unit: this.unit };
+  }
+}

@@ -1,0 +1,270 @@
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { createServer, type Server } from 'node:net';
+import { MetalhubError } from '@metalhub/base/errors.js';
+import type { Log } from '@metalhub/base/log.js';
+import { type LogLine, logsProtocol } from '@metalhub/wire/logs.js';
+import { type PamOutcome, pamProtocol } from '@metalhub/wire/pam.js';
+import type { RouteReport, RouteRequest } from '@metalhub/wire/proxy-api.js';
+import { type Handlers, type RequestContext, serveWire } from '@metalhub/wire/server.js';
+import { type ServerStatus, type SpawnerRequests, spawnerProtocol } from '@metalhub/wire/spawner.js';
+import type { StartRequest, WatchEvent } from '../clients/spawner-client.js';
+
+/** For tests: programs at the other end of the hub's sockets that speak the protocols and do as they are told. */
+
+export function listen(server: Server | HttpServer, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+}
+
+type Watcher = RequestContext<WatchEvent>;
+type Starter = (
+  request: StartRequest,
+  peer: SpawnerPeer,
+  context: RequestContext<{ stage: 'account' | 'home' | 'unit' | 'waiting' }>,
+) => Promise<ServerStatus>;
+
+/** Remembers servers as systemd would. */
+export class SpawnerPeer {
+  readonly requests: { method: string; params: unknown }[] = [];
+  readonly units = new Map<string, ServerStatus>();
+  readonly #watchers = new Set<Watcher>();
+  readonly #sockets = new Set<{ destroy: () => void }>();
+  #server: Server | undefined;
+  readonly #path: string;
+  readonly #log: Log;
+  #invocations = 0;
+  /** What a start does; by default it succeeds at once. */
+  onStart: Starter = async (request, peer, context) => {
+    for (const stage of ['account', 'home', 'unit', 'waiting'] as const) context.emit({ stage });
+    return peer.run(request);
+  };
+  onStop: (peer: SpawnerPeer, key: string) => Promise<void> = async () => undefined;
+
+  constructor(path: string, log: Log) {
+    this.#path = path;
+    this.#log = log;
+  }
+
+  async open(): Promise<void> {
+    const server = createServer((socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    serveWire(server, spawnerProtocol, this.#handlers(), { log: this.#log });
+    await listen(server, this.#path);
+    this.#server = server;
+  }
+
+  /** Ends as a killed process does: all connections at once. */
+  async crash(): Promise<void> {
+    const server = this.#server;
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise<void>((resolve) => (server === undefined ? resolve() : server.close(() => resolve())));
+  }
+
+  get watchers(): number {
+    return this.#watchers.size;
+  }
+
+  count(method: string): number {
+    return this.requests.filter((request) => request.method === method).length;
+  }
+
+  run(request: StartRequest): ServerStatus {
+    const known = this.units.get(request.key);
+    if (known !== undefined) return known;
+    const invocation_id = String(++this.#invocations).padStart(32, '0');
+    return this.change({
+      ...gone(request),
+      active_state: 'active',
+      invocation_id,
+      start_id: request.start_id,
+      profile: request.profile,
+      started_at_ms: Date.now(),
+    });
+  }
+
+  change(status: ServerStatus): ServerStatus {
+    const isGone = status.active_state === 'inactive' || status.active_state === 'failed';
+    if (isGone) this.units.delete(status.key);
+    else this.units.set(status.key, status);
+    for (const watcher of this.#watchers) watcher.emit({ change: 'changed', server: status });
+    return status;
+  }
+
+  #handlers(): Handlers<SpawnerRequests> {
+    const note = (method: string, params: unknown): void => {
+      this.requests.push({ method, params });
+    };
+    return {
+      StartServer: (params, context) => {
+        note('StartServer', params);
+        return this.onStart(params, this, context);
+      },
+      StopServer: async (params) => {
+        note('StopServer', params);
+        await this.onStop(this, params.key);
+        const known = this.units.get(params.key);
+        return known === undefined ? gone(params) : this.change({ ...gone(params), result: 'success' });
+      },
+      Status: async (params) => {
+        note('Status', params);
+        return this.units.get(params.key) ?? gone(params);
+      },
+      List: async () => ({ servers: [...this.units.values()] }),
+      Watch: (_params, context) => {
+        note('Watch', {});
+        for (const server of this.units.values()) context.emit({ change: 'snapshot', server });
+        context.emit({ change: 'snapshot-end', server: null });
+        this.#watchers.add(context);
+        context.signal.addEventListener('abort', () => this.#watchers.delete(context));
+        return new Promise(() => undefined);
+      },
+    };
+  }
+}
+
+export function gone({ key, server }: Pick<ServerStatus, 'key' | 'server'>): ServerStatus {
+  return {
+    key,
+    server,
+    active_state: 'inactive',
+    invocation_id: null,
+    start_id: null,
+    profile: null,
+    started_at_ms: null,
+    result: null,
+    exit_status: null,
+  };
+}
+
+export function refuseStart(
+  code: 'MH_ERR_SPAWN_EXITED' | 'MH_ERR_SPAWN_IDENTITY'
+): never {
+  throw new MetalhubError(code, { details: { result: 'exit-code', status: 1 } });
+}
+
+export class PamPeer {
+  readonly attempts: { name: string; password: string; remote_host: string }[] = [];
+  /** Passwords by name; the outcome for a name here wins over its password. */
+  readonly passwords = new Map<string, string>();
+  readonly outcomes = new Map<string, PamOutcome>();
+  groups: string[] = ['metalhub-users'];
+  running = 0;
+  mostRunning = 0;
+  delayMs = 0;
+
+  async open(path: string, log: Log): Promise<Server> {
+    const server = createServer();
+    serveWire(
+      server,
+      pamProtocol,
+      {
+        Authenticate: async (params) => {
+          this.attempts.push(params);
+          this.mostRunning = Math.max(this.mostRunning, ++this.running);
+          await new Promise((resolve) => setTimeout(resolve, this.delayMs));
+          this.running--;
+          const outcome = this.#outcome(params.name, params.password);
+          return { outcome, groups: outcome === 'accepted' ? this.groups : [], reason: null };
+        },
+      },
+      { log },
+    );
+    await listen(server, path);
+    return server;
+  }
+
+  #outcome(name: string, password: string): PamOutcome {
+    const known = this.passwords.get(name);
+    if (known === undefined) return 'unknown_user';
+    if (known !== password) return 'wrong_password';
+    return this.outcomes.get(name) ?? 'accepted';
+  }
+}
+
+export class LogsPeer {
+  lines: LogLine[] = [];
+  readonly queries: unknown[] = [];
+
+  async open(path: string, log: Log): Promise<Server> {
+    const server = createServer();
+    serveWire(
+      server,
+      logsProtocol,
+      {
+        ReadServerLog: async (params, context) => {
+          this.queries.push(params);
+          for (const line of this.lines) context.emit(line);
+          return {};
+        },
+      },
+      { log },
+    );
+    await listen(server, path);
+    return server;
+  }
+}
+
+/** The proxy's control API over a map of routes. */
+export class ProxyPeer {
+  readonly routes = new Map<string, RouteRequest>();
+  readonly calls: string[] = [];
+  keys: unknown[] = [];
+  revocations: { session_id: string; until: number }[] = [];
+  pid = 100;
+  isBroken = false;
+  #server: HttpServer | undefined;
+
+  async open(path: string): Promise<void> {
+    const server = createHttpServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        if (this.isBroken) return void request.socket.destroy();
+        const body: unknown = chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString());
+        const [status, answer] = this.#answer(request.method ?? '', request.url ?? '', body);
+        response.writeHead(status, { 'content-type': 'application/json' });
+        response.end(answer === undefined ? '' : JSON.stringify(answer));
+      });
+    });
+    await listen(server, path);
+    this.#server = server;
+  }
+
+  async close(): Promise<void> {
+    await new Promise((resolve) => this.#server?.close(resolve));
+  }
+
+  #answer(method: string, url: string, body: unknown): [number, unknown?] {
+    this.calls.push(`${method} ${url}`);
+    const prefix = url.startsWith('/api/routes/') ? url.slice('/api/routes'.length) : undefined;
+    if (method === 'GET' && url === '/api/status')
+      return [200, { version: '1', pid: this.pid, routes: this.routes.size }];
+    if (method === 'GET' && url === '/api/routes')
+      return [200, Object.fromEntries([...this.routes].map(([key, route]) => [key, report(route)]))];
+    if (method === 'POST' && prefix !== undefined) return this.routes.set(prefix, body as RouteRequest) && [201];
+    if (method === 'DELETE' && prefix !== undefined) return [this.routes.delete(prefix) ? 204 : 404];
+    if (method === 'PUT' && url === '/api/keys') {
+      this.keys = (body as { keys: unknown[] }).keys;
+      return [204];
+    }
+    if (method === 'POST' && url === '/api/revocations') {
+      this.revocations.push(body as { session_id: string; until: number });
+      return [204];
+    }
+    return [404, {}];
+  }
+}
+
+function report({
+  target,
+  auth = 'upstream',
+  user = null as never,
+  server = null as never,
+  invocation_id = null as never,
+}: RouteRequest): RouteReport {
+  return { target, auth, user, server, invocation_id, last_activity: new Date().toISOString() };
+}

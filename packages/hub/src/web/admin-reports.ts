@@ -1,0 +1,59 @@
+import type { User } from '../db/tables/users.js';
+import type { UserServer } from '../servers/user-server.js';
+
+export interface ServerReport {
+  user: string;
+  key: string;
+  /** `''` is the default server. */
+  name: string;
+  state: string;
+  profile: string;
+  /** ISO 8601, UTC; null unless it runs. */
+  started_at: string | null;
+  url: string;
+  unit: string;
+  failure: { code: string; message: string; hint: string | null } | null;
+}
+
+export interface UserReport {
+  name: string;
+  method: string;
+  key: string;
+  admin: boolean;
+  created: string;
+  last_login: string | null;
+  server: { state: string; started_at: string | null } | null;
+}
+
+/** Bodies of the administrators' API. */
+export function serverReport(server: UserServer, publicUrl: string): ServerReport {
+  const { state, user } = server;
+  const failure = state.phase === 'failed' ? state.failure : undefined;
+  return {
+    user: user.name,
+    key: user.key,
+    name: server.name,
+    state: state.phase,
+    profile: server.profile,
+    started_at: startedAt(server),
+    url: `${publicUrl.replace(/\/$/, '')}${server.path}`,
+    unit: server.unit,
+    failure: failure === undefined ? null : { code: failure.code, message: failure.message, hint: failure.hint },
+  };
+}
+
+export function userReport(user: User, server: UserServer | undefined): UserReport {
+  return {
+    name: user.name,
+    method: user.loginMethod,
+    key: user.key,
+    admin: user.isAdmin,
+    created: new Date(user.createdMs).toISOString(),
+    last_login: user.lastLoginMs === null ? null : new Date(user.lastLoginMs).toISOString(),
+    server: server === undefined ? null : { state: server.state.phase, started_at: startedAt(server) },
+  };
+}
+
+function startedAt({ state }: UserServer): string | null {
+  return state.phase === 'ready' ? new Date(state.startedMs).toISOString() : null;
+}

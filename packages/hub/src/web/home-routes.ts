@@ -1,0 +1,114 @@
+import { parseServerName } from '@metalhub/base/names.js';
+import { optional, text } from '@metalhub/base/shape.js';
+import { SECOND_MS } from '@metalhub/base/time.js';
+import type { FastifyInstance } from 'fastify';
+import type { HubContext } from '../context.js';
+import { encodeUserName, findServerAddress } from '../names/server-url.js';
+import type { UserServer } from '../servers/user-server.js';
+import { findNextPath, nextQuery } from './next-url.js';
+import { renderHomePage } from './pages/home-page.js';
+import { renderPendingPage } from './pages/pending-page.js';
+import { renderSpawnPage } from './pages/spawn-page.js';
+import { serverView } from './server-view.js';
+import { findVisitor, readForm, requireOwnForm, requireVisitor } from './visitor.js';
+
+const serverFields = { server: optional(text({ max: 31 })), next: optional(text({ max: 8192 })) };
+/** Most servers end within this; for the others the home page shows that they are about to. */
+const STOP_PATIENCE_MS = 5 * SECOND_MS;
+
+interface NextQuery {
+  Querystring: { next?: unknown; server?: unknown };
+}
+
+export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
+  app.get('/', async (_request, reply) => reply.redirect('/hub/', 302));
+  app.get('/hub', async (_request, reply) => reply.redirect('/hub/', 301));
+
+  app.get('/hub/', async (request, reply) => {
+    const visitor = await findVisitor(context, request);
+    return reply.redirect(visitor === undefined ? '/hub/login' : '/hub/home', 302);
+  });
+
+  app.get('/hub/home', async (request, reply) => {
+    const visitor = await requireVisitor(context, request, reply);
+    if (visitor === undefined) return reply;
+    const { user, csrfToken } = visitor;
+    const servers = context.servers.listOf(user).map((server) => serverView(server, context.config()));
+    return reply.type('text/html').send(renderHomePage({ user: user.name, isAdmin: user.isAdmin, csrfToken, servers }));
+  });
+
+  app.get<NextQuery>('/hub/spawn', async (request, reply) => {
+    const visitor = await requireVisitor(context, request, reply);
+    if (visitor === undefined) return reply;
+    const next = findNextPath(request.query.next);
+    const server = context.servers.get(visitor.user, parseServerName(request.query.server ?? ''));
+    if (server.state.phase === 'ready') return reply.redirect(next ?? server.path, 303);
+    if (server.state.phase === 'spawn') return reply.redirect(pendingPath(server, next), 303);
+    const view = serverView(server, context.config());
+    const { user, csrfToken } = visitor;
+    return reply
+      .type('text/html')
+      .send(renderSpawnPage({ user: user.name, csrfToken, next: next ?? '', server: view }));
+  });
+
+  app.post('/hub/spawn', async (request, reply) => {
+    const visitor = await requireVisitor(context, request, reply, '/hub/home');
+    if (visitor === undefined) return reply;
+    requireOwnForm(context, request, visitor);
+    const fields = readForm(request.body, serverFields);
+    // Named servers are made by administrators; their owners may start those that are there.
+    const { name } = context.servers.get(visitor.user, parseServerName(fields.server ?? ''));
+    const server = await context.servers.start(visitor.user, name);
+    return reply.redirect(pendingPath(server, findNextPath(fields.next)), 303);
+  });
+
+  app.post('/hub/stop', async (request, reply) => {
+    const visitor = await requireVisitor(context, request, reply, '/hub/home');
+    if (visitor === undefined) return reply;
+    requireOwnForm(context, request, visitor);
+    const fields = readForm(request.body, serverFields);
+    const server = context.servers.get(visitor.user, parseServerName(fields.server ?? ''));
+    await stopWithin(server, STOP_PATIENCE_MS);
+    return reply.redirect('/hub/home', 303);
+  });
+
+  app.get<NextQuery>('/hub/spawn-pending/*', async (request, reply) => {
+    const visitor = await requireVisitor(context, request, reply);
+    if (visitor === undefined) return reply;
+    const path = request.url.split('?', 1)[0] ?? '';
+    const address = findServerAddress(path.replace('/hub/spawn-pending/', '/user/'));
+    if (address?.name !== visitor.user.name) return reply.callNotFound();
+    const server = context.servers.get(visitor.user, address.maybeServer);
+    const next = findNextPath(request.query.next);
+    if (server.state.phase === 'ready') return reply.redirect(next ?? server.path, 303);
+    if (server.state.phase === 'stop') return reply.redirect('/hub/home', 303);
+    const view = serverView(server, context.config());
+    const page = { user: visitor.user.name, csrfToken: visitor.csrfToken, server: view, next: next ?? '' };
+    if (server.state.phase === 'stopped') return reply.type('text/html').send(renderSpawnPage(page));
+    const pending = { ...page, progressUrl: progressPath(server), events: server.progress };
+    return reply.type('text/html').send(renderPendingPage(pending));
+  });
+}
+
+export function pendingPath(server: UserServer, next: string | undefined): string {
+  const name = server.name === '' ? '' : `/${server.name}`;
+  return `/hub/spawn-pending/${encodeUserName(server.user.name)}${name}${nextQuery(next)}`;
+}
+
+function progressPath(server: UserServer): string {
+  const user = `/hub/api/users/${encodeUserName(server.user.name)}`;
+  return server.name === '' ? `${user}/server/progress` : `${user}/servers/${server.name}/progress`;
+}
+
+/** @throws {MetalhubError} it failed within the time */
+async function stopWithin(server: UserServer, milliseconds: number): Promise<void> {
+  const stopped = server.stop();
+  let timer: NodeJS.Timeout | undefined;
+  const enough = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  // A failure that comes later is logged by the server itself.
+  stopped.catch(() => undefined);
+  await Promise.race([stopped, enough]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,79 @@
+// Builds every program into one file under build/lib, laid out as it is installed in /usr/lib/metalhub.
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { bundledPackages, thirdPartyText } from './lib/third-party.mjs';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const out = join(root, 'build', 'lib');
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+const programs = {
+  hub: 'packages/hub/src/main.ts',
+  'hub-proxy': 'packages/hub-proxy/src/main.ts',
+  'hub-proxy-worker': 'packages/hub-proxy/src/worker-main.ts',
+  'hub-spawner': 'packages/hub-spawner/src/main.ts',
+  'hub-spawner-config': 'packages/hub-spawner/src/config-main.ts',
+  'hub-pam': 'packages/hub-pam/src/main.ts',
+  'hub-logs': 'packages/hub-logs/src/main.ts',
+  hubctl: 'packages/hubctl/src/main.ts',
+  'hub-secrets': 'packages/hubctl/src/secrets-main.ts',
+};
+const present = Object.entries(programs).filter(([, entry]) => existsSync(join(root, entry)));
+
+// --no-types: only the bundles, for a quick try.
+if (!process.argv.includes('--no-types')) {
+  execFileSync(join(root, 'node_modules/.bin/tsc'), ['-b'], { cwd: root, stdio: 'inherit' });
+}
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+
+const { metafile } = await build({
+  absWorkingDir: root,
+  entryPoints: Object.fromEntries(present),
+  outdir: out,
+  outExtension: { '.js': '.cjs' },
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  // CommonJS loads faster than ESM and is what most dependencies are.
+  format: 'cjs',
+  minifySyntax: true,
+  legalComments: 'none',
+  sourcemap: false,
+  metafile: true,
+  external: ['koffi', 'sqlite3'],
+  // 8 MB in each of hub-proxy's workers, loaded by @fastify/reply-from and never used.
+  alias: { undici: './packages/hub-proxy/src/no-undici.ts' },
+  define: { METALHUB_VERSION: JSON.stringify(version) },
+  logLevel: 'warning',
+});
+
+// Native packages cannot be bundled: only what is loaded at run time comes along.
+const modules = join(out, 'node_modules');
+const copied = [];
+const copyPackage = (name, keep) => {
+  copied.push(join('node_modules', name));
+  const from = join(root, 'node_modules', name);
+  for (const part of ['package.json', ...keep]) {
+    cpSync(join(from, part), join(modules, name, part), { recursive: true, dereference: true });
+  }
+};
+const arch = `linux-${process.arch}`;
+copyPackage('koffi', ['index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs']);
+copyPackage(`@koromix/koffi-${arch}`, ['index.js', `${arch.replace('-', '_')}/koffi.node`]);
+copyPackage('sqlite3', ['lib', 'build/Release/node_sqlite3.node']);
+copyPackage('bindings', ['bindings.js']);
+copyPackage('file-uri-to-path', ['index.js']);
+
+for (const extra of ['packages/hub-spawner/launcher/launcher.py', 'packages/hub-proxy/hub-proxy-stop']) {
+  if (existsSync(join(root, extra))) cpSync(join(root, extra), join(out, extra.split('/').at(-1)));
+}
+
+cpSync(join(root, 'packages/hub/static'), join(out, 'static'), { recursive: true });
+
+// The package carries it in its documentation.
+const bundled = bundledPackages(Object.keys(metafile.inputs));
+writeFileSync(join(root, 'build', 'third-party-licenses.txt'), thirdPartyText(root, [...bundled, ...copied]));

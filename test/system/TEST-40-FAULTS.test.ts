@@ -1,0 +1,246 @@
+import t from 'tap';
+import { createUser, installDeb } from '../lib/deb.js';
+import { bootMachine, type Machine } from '../lib/machine.js';
+import { fieldOf, readEvents, Visitor } from '../lib/visitor.js';
+
+const CONFIG = '/etc/metalhub/metalhub.toml';
+const LOGIN = '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }\n';
+
+t.setTimeout(900_000);
+
+let machine: Machine;
+let visitor: Visitor;
+
+t.before(async () => {
+  machine = await bootMachine({ image: 'jupyter' });
+  await installDeb(machine);
+  await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
+  await machine.enterNetwork();
+  visitor = new Visitor();
+  await visitor.logIn('anna', 'correct horse');
+});
+
+t.teardown(async () => {
+  await machine?.stop();
+});
+
+async function press(action: 'spawn' | 'stop'): Promise<void> {
+  const home = await visitor.navigate('/hub/home');
+  await visitor.submit(`/hub/${action}`, { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
+}
+
+async function outcome(): Promise<Record<string, unknown>> {
+  const headers = { accept: 'text/event-stream' };
+  for (let tries = 0; tries < 50; tries++) {
+    const response = await visitor.request('/hub/api/users/anna/server/progress', { headers });
+    if (response.status === 200) {
+      for await (const event of readEvents(response)) if (event['ready'] === true || event['failed'] === true) return event;
+    }
+    // The hub restarted in the middle: the stream ended, the start goes on.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error('the start neither succeeded nor failed');
+}
+
+async function start(): Promise<Record<string, unknown>> {
+  await press('spawn');
+  return outcome();
+}
+
+async function serverAnswers(): Promise<number> {
+  return (await visitor.navigate('/user/anna/api/status')).response.status;
+}
+
+async function isActive(unit: string): Promise<string> {
+  return (await machine.exec(['systemctl', 'is-active', unit])).stdout.trim();
+}
+
+/** A profile whose "Python" is a script of ours, the second one; the first is the real one. */
+async function useProgram(script: string): Promise<void> {
+  await machine.writeFile('/opt/odd/python', `#!/bin/bash\n${script}\n`, 0o755);
+  await machine.writeFile(CONFIG, `${LOGIN}[server]\nstart_timeout_sec = 3\n[[profile]]\nname = "odd"\npython = "/opt/odd/python"\n`);
+  await machine.run(['hubctl', 'apply']);
+}
+
+async function useDefaults(): Promise<void> {
+  await machine.writeFile(CONFIG, LOGIN);
+  await machine.run(['hubctl', 'apply']);
+}
+
+t.test('a bad configuration is refused by every daemon with file, line and key, and a reload keeps the old one', async (t) => {
+  const cases: [string, RegExp][] = [
+    [`${LOGIN}[proxy\n`, /metalhub\.toml:\d+: syntax error/],
+    [`${LOGIN}[proxy]\nlisen = ["127.0.0.1:8000"]\n`, /metalhub\.toml:5: proxy\.lisen: unknown key/],
+    [`${LOGIN}[server]\nstart_timeout_sec = "soon"\n`, /metalhub\.toml:5: server\.start_timeout_sec: must be of type integer/],
+  ];
+  for (const [config, message] of cases) {
+    await machine.writeFile(CONFIG, config);
+    t.match(await machine.exec(['hubctl', 'config', 'check']), { code: 78, stderr: message });
+    t.match(await machine.exec(['hubctl', 'apply']), { code: 78, stderr: message });
+    for (const unit of ['hub', 'hub-proxy']) {
+      const since = await machine.cursor();
+      await machine.exec(['systemctl', 'reload', `${unit}.service`]);
+      t.match((await machine.waitForEntry({ identifier: unit, since }, message)).message, message, `${unit} names it`);
+      t.equal(await isActive(`${unit}.service`), 'active', `${unit} goes on`);
+    }
+    t.equal((await visitor.navigate('/hub/home')).response.status, 200, 'with the old configuration');
+  }
+  const since = await machine.cursor();
+  await machine.exec(['systemctl', 'restart', 'hub-proxy.service']);
+  t.match((await machine.waitForEntry({ identifier: 'hub-proxy', since }, /last good|fall/i)).message, /./, 'the proxy falls back loudly');
+  t.equal((await visitor.navigate('/hub/home')).response.status, 200);
+  await machine.exec(['systemctl', 'restart', 'hub.service']);
+  t.not(await isActive('hub.service'), 'active', 'the hub refuses to start');
+  const page = await visitor.navigate('/hub/home').catch(() => undefined);
+  t.ok(page === undefined || page.response.status === 503, 'and the proxy says so');
+  await useDefaultsAfterRefusal();
+  t.equal((await visitor.navigate('/hub/home')).response.status, 200, 'mended without a reboot');
+});
+
+async function useDefaultsAfterRefusal(): Promise<void> {
+  await machine.writeFile(CONFIG, LOGIN);
+  await machine.exec(['systemctl', 'reset-failed', 'hub.service']);
+  await machine.run(['systemctl', 'restart', 'hub.service']);
+  await machine.run(['hubctl', 'apply']);
+}
+
+t.test('without Jupyter a start fails within a second and names the package', async (t) => {
+  await machine.run(['mv', '/usr/lib/python3/dist-packages/jupyterlab', '/usr/lib/python3/dist-packages/jupyterlab.away']);
+  const begin = performance.now();
+  const event = await start();
+  t.equal(event['failed'], true);
+  t.match(JSON.stringify(event), /apt install jupyterlab/);
+  t.comment(`failed after ${(performance.now() - begin).toFixed(0)} ms`);
+  t.match(await machine.exec(['hubctl', 'doctor']), { code: 1, stdout: /FAILED +Jupyter of profile default/ });
+  await machine.run(['mv', '/usr/lib/python3/dist-packages/jupyterlab.away', '/usr/lib/python3/dist-packages/jupyterlab']);
+});
+
+t.test('a server that exits at once is explained with its own last lines', async (t) => {
+  await useProgram('echo "cannot open frobnicator.so"; exit 3');
+  const event = await start();
+  t.equal(event['failed'], true);
+  t.match(JSON.stringify(event), /cannot open frobnicator\.so/);
+  t.match((await visitor.navigate('/hub/home')).text, /cannot open frobnicator\.so/, 'also on the home page');
+});
+
+t.test('a server that prints its secrets shows them to nobody', async (t) => {
+  await useProgram('cat "$CREDENTIALS_DIRECTORY"/*; echo; exit 1');
+  const event = await start();
+  t.equal(event['failed'], true);
+  const home = (await visitor.navigate('/hub/home')).text;
+  t.notMatch(JSON.stringify(event) + home, /"token\\*": *\\*"[A-Za-z0-9_-]{43}/);
+  t.notMatch(JSON.stringify(event) + home, /[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])(?=\\*")/);
+});
+
+t.test('a server that hangs is ended at the time-out, and a Stop ends it before', async (t) => {
+  await useProgram('sleep infinity');
+  const event = await start();
+  t.equal(event['failed'], true);
+  t.match(JSON.stringify(event), /3 seconds/);
+  await press('spawn');
+  await press('stop');
+  const home = await visitor.navigate('/hub/home');
+  t.match(home.text, /Start|Try again/);
+  t.equal(await isActive('jupyter-anna.service'), 'inactive');
+});
+
+t.test('two Starts at once start one server', async (t) => {
+  await useDefaults();
+  const home = await visitor.navigate('/hub/home');
+  const form = { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' };
+  const since = await machine.cursor();
+  await Promise.all([1, 2, 3, 4].map(() => visitor.submit('/hub/spawn', form)));
+  t.equal((await outcome())['ready'], true);
+  t.equal(await serverAnswers(), 200);
+  const started = (await machine.journal({ since, unit: 'jupyter-anna.service' })).filter(({ message }) => /^Started /.test(message));
+  t.equal(started.length, 1);
+  await press('stop');
+});
+
+for (const daemon of ['hub', 'hub-proxy', 'hub-spawner']) {
+  t.test(`kill -9 of ${daemon} during a start leaves one server or none, and the next start works`, async (t) => {
+    await press('spawn');
+    await machine.run(['systemctl', 'kill', '--signal=KILL', '--kill-whom=main', `${daemon}.service`]);
+    await outcome().catch(() => undefined);
+    const event = await start();
+    t.equal(event['ready'], true, JSON.stringify(event));
+    t.equal(await serverAnswers(), 200);
+    await press('stop');
+    t.equal(await isActive('jupyter-anna.service'), 'inactive');
+    t.equal(await isActive('jupyter-anna.socket'), 'inactive');
+  });
+}
+
+t.test('R06: while the hub is down a running server answers, and hub pages say so', async (t) => {
+  t.equal((await start())['ready'], true);
+  t.equal(await serverAnswers(), 200);
+  await machine.run(['systemctl', 'stop', 'hub.socket', 'hub-admin.socket', 'hub.service']);
+  t.equal((await visitor.request('/user/anna/api/status')).status, 200);
+  const page = await visitor.navigate('/hub/home');
+  t.equal(page.response.status, 503);
+  t.match(page.text, /http-equiv="?refresh/);
+  await machine.run(['systemctl', 'start', 'hub.socket', 'hub-admin.socket', 'hub.service']);
+  t.match((await visitor.navigate('/hub/home')).text, /Running/, 're-adopted');
+  await press('stop');
+});
+
+t.test('R07: a full disk refuses new logins with a reason, keeps what runs, and mends itself', async (t) => {
+  t.equal((await start())['ready'], true);
+  t.equal(await serverAnswers(), 200);
+  await machine.shell(`
+    systemctl stop hub.service
+    mkdir /run/keep && cp -a /var/lib/metalhub/hub/. /run/keep/
+    mount -t tmpfs -o size=4m,mode=700,uid=$(id -u metalhub),gid=$(id -g metalhub) tmpfs /var/lib/metalhub/hub
+    cp -a /run/keep/. /var/lib/metalhub/hub/
+    systemctl start hub.service
+    dd if=/dev/zero of=/var/lib/metalhub/hub/filler bs=64k 2>/dev/null || true`);
+  t.equal((await visitor.navigate('/hub/home')).response.status, 200, 'who is logged in stays');
+  t.equal((await visitor.request('/user/anna/api/status')).status, 200, 'servers answer');
+  const other = new Visitor();
+  const refused = await other.logIn('anna', 'correct horse');
+  t.equal(refused.response.status, 503);
+  t.match(refused.text, /disk|space|store/i);
+  await machine.run(['rm', '/var/lib/metalhub/hub/filler']);
+  t.equal((await other.logIn('anna', 'correct horse')).response.status, 200, 'without a restart');
+  await machine.shell(`
+    systemctl stop hub.service
+    umount /var/lib/metalhub/hub
+    systemctl start hub.service`);
+  await press('stop');
+});
+
+t.test('a database of a newer version is refused with a clear message and left alone', async (t) => {
+  await machine.run(['systemctl', 'stop', 'hub.service']);
+  const edit = `import sqlite3; c = sqlite3.connect("/var/lib/metalhub/hub/hub.sqlite"); c.execute("PRAGMA user_version = 999"); c.commit()`;
+  await machine.run(['cp', '-a', '/var/lib/metalhub/hub/hub.sqlite', '/run/hub.sqlite']);
+  await machine.run(['python3', '-c', edit]);
+  const since = await machine.cursor();
+  await machine.exec(['systemctl', 'start', 'hub.service']);
+  t.match((await machine.waitForEntry({ identifier: 'hub', since }, /schema/)).message, /has schema 999/);
+  await machine.shell(`
+    systemctl stop hub.service
+    rm -f /var/lib/metalhub/hub/hub.sqlite-*
+    cp -a /run/hub.sqlite /var/lib/metalhub/hub/hub.sqlite
+    systemctl reset-failed hub.service
+    systemctl start hub.service`);
+  t.equal((await visitor.navigate('/hub/home')).response.status, 200);
+});
+
+t.test('R05: stopping the proxy really stops listening, and a start brings it back', async (t) => {
+  await machine.run(['systemctl', 'stop', 'hub-proxy.socket', 'hub-proxy.service']);
+  await t.rejects(visitor.request('/hub/health'), 'refused');
+  t.equal((await machine.exec(['pgrep', '-u', 'metalhub-proxy'])).code, 1, 'no process of any generation is left');
+  await machine.run(['systemctl', 'start', 'hub-proxy.socket', 'hub-proxy.service']);
+  t.equal((await visitor.request('/hub/health')).status, 200);
+});
+
+t.test('a reboot keeps logins and files, and servers are offered again', async (t) => {
+  t.equal((await start())['ready'], true);
+  await machine.run(['sh', '-c', 'echo kept > /var/lib/private/metalhub/home/anna/mark']);
+  await machine.reboot();
+  const home = await visitor.navigate('/hub/home');
+  t.match(home.text, />Start</);
+  t.equal((await start())['ready'], true);
+  t.equal(await machine.readFile('/var/lib/private/metalhub/home/anna/mark'), 'kept\n');
+  await press('stop');
+});
