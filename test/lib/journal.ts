@@ -75,8 +75,13 @@ export function findComplaint(entry: JournalEntry): string | undefined {
   const text = `${entry.identifier} [${entry.unit}] <${entry.priority}> ${entry.message}`;
   const fromManager = entry.fields['_PID'] === '1' || entry.identifier === 'systemd';
   if (isCrash(entry, fromManager)) return `crash: ${text}`;
-  if (entry.priority > WARNING) return undefined;
+  if (entry.priority > WARNING || (fromManager && isDrainingProxy(entry))) return undefined;
   return OUR_PROGRAMS.has(entry.identifier) || (fromManager && OUR_UNITS.test(entry.unit)) ? text : undefined;
+}
+
+/** The workers that a restart leaves to finish are meant to be there; systemd cannot know. */
+function isDrainingProxy({ unit, message }: JournalEntry): boolean {
+  return unit === 'hub-proxy.service' && /Found left-over process|usually indicates unclean termination/.test(message);
 }
 
 function isCrash(entry: JournalEntry, fromManager: boolean): boolean {

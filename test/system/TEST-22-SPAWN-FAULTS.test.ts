@@ -157,6 +157,18 @@ t.test('a start asked for during a stop is made after it', async (t) => {
   await spawner.call('StopServer', { key, server });
 });
 
+t.test('S12: a stop leaves no process of the user’s, however it hides from signals', async (t) => {
+  await spawner.call('StartServer', startParams('hides'));
+  const hides = await JupyterServer.of(machine, 'hides');
+  await hides.shell(
+    `for i in 1 2 3; do setsid nohup bash -c 'trap "" TERM HUP INT; sleep 1000 & disown; sleep 1000; :' >/dev/null 2>&1 & done`,
+  );
+  t.match((await machine.run(['pgrep', '-u', 'jupyter-hides', '-c', 'sleep'])).trim(), /^[3-6]$/);
+  const { key, server } = startParams('hides');
+  await spawner.call('StopServer', { key, server });
+  t.equal((await machine.exec(['pgrep', '-u', 'jupyter-hides'])).stdout, '');
+});
+
 t.test('kill -9 of the spawner during a start: systemd goes on, the next spawner adopts', async (t) => {
   const starting = new Promise<void>((resolve) => {
     const onEvent = ({ stage }: { stage: string }): void => {
@@ -285,6 +297,10 @@ t.test('R07: with a full disk a new user is refused and nothing is lost; who has
   t.match(await spawner.call('StartServer', startParams('many')), { active_state: 'active' });
   t.equal(await machine.readFile(leases), await machine.readFile('/root/leases.json'));
   await machine.run(['rm', '/var/lib/metalhub/spawner/full']);
+  await machine.run(['mount', '-t', 'tmpfs', '-o', 'nr_inodes=1,mode=0755', 'tmpfs', '/var/lib/private/metalhub/home']);
+  const noInode = await failureOf(spawner.call('StartServer', startParams('homeless')));
+  t.equal(noInode.code, 'MH_ERR_SPAWN_DISK_FULL');
+  await machine.run(['umount', '/var/lib/private/metalhub/home']);
   t.match(await spawner.call('StartServer', startParams('fresh')), { active_state: 'active' }, 'it recovers by itself');
 });
 
@@ -310,7 +326,7 @@ t.test(
   async () => {
     await machine.assertCleanJournal([
       /hub-spawner .*(did not start|configuration refused|server failed|connection refused)/,
-      /systemd \[(jupyter-(exits|loud|absent|notexec|bare|old|nolab|hang|halt|orphan|left)|hub-spawner)\.service\]/,
+      /systemd \[(jupyter-(exits|loud|absent|notexec|bare|old|nolab|hang|halt|hides|orphan|left|homeless)|hub-spawner)\.service\]/,
     ]);
   },
 );

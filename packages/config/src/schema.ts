@@ -158,7 +158,7 @@ export const configSchema = Type.Object(
         stop_timeout_sec: Type.Integer({
           minimum: 1,
           maximum: 600,
-          default: 20,
+          default: 10,
           description: 'Seconds between the polite and the final signal at a stop.',
         }),
       },

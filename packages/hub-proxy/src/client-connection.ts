@@ -84,7 +84,8 @@ export class ClientConnection {
     this.#body = createBodyReader(head.framing);
     const first = this.#body.push(found.rest);
     if (first.error !== undefined) return this.#refuse({ status: 400, reason: first.error });
-    if (head.isUpgrade && found.rest.length > 0) return this.#refuse({ status: 400, reason: 'bytes behind an upgrade' });
+    if (head.isUpgrade && found.rest.length > 0)
+      return this.#refuse({ status: 400, reason: 'bytes behind an upgrade' });
     if (first.rest !== undefined) this.#hold(first.rest);
     const route = this.#context.state.table.findRoute(head.path);
     if (route === undefined) return this.#answer(head, jsonAnswer(404, 'no such page'));
@@ -118,7 +119,10 @@ export class ClientConnection {
     const isThroughForward = route.auth === 'upstream' && !head.isUpgrade;
     const proto = this.#context.gate.proto(head);
     const extra = isThroughForward
-      ? ([[TARGET_FIELD, route.socket_path], [NAVIGATION_FIELD, isNavigation(head) ? '1' : '0']] as const)
+      ? ([
+          [TARGET_FIELD, route.socket_path],
+          [NAVIGATION_FIELD, isNavigation(head) ? '1' : '0'],
+        ] as const)
       : [];
     const exchange = new Exchange({
       client: this.#socket,
@@ -250,7 +254,9 @@ export class ClientConnection {
 
   #refuse({ status, reason }: Refusal): void {
     this.#context.refusals.note(status, reason, this.#peer);
-    this.#socket.write(formatAnswer(jsonAnswer(status, 'the request was not understood'), { isHead: false, close: true }));
+    this.#socket.write(
+      formatAnswer(jsonAnswer(status, 'the request was not understood'), { isHead: false, close: true }),
+    );
     this.#next(true);
   }
 

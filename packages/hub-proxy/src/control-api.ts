@@ -1,16 +1,16 @@
 import { connect } from 'node:net';
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { type ErrorCode, MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
-import { list, object, ShapeError, type Shape } from '@metalhub/base/shape.js';
+import { list, object, type Shape, ShapeError } from '@metalhub/base/shape.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import {
   type GenerationReport,
   type ProxyStatus,
-  revocationRequestShape,
   type RouteReport,
+  revocationRequestShape,
   routeRequestShape,
 } from '@metalhub/wire/proxy-api.js';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import {
   defaultRoute,
   MAX_KEYS,
@@ -62,14 +62,17 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
     await supervisor.reports();
     const routes = [defaultRoute(parts.allowed.hubSocketPath), ...store.state.routes];
     const reports = routes.map((route) => [route.prefix, report(route)] as const);
-    return Object.fromEntries(reports.filter(([, { last_activity }]) => Number.isNaN(since) || Date.parse(last_activity) < since));
+    return Object.fromEntries(
+      reports.filter(([, { last_activity }]) => Number.isNaN(since) || Date.parse(last_activity) < since),
+    );
   });
 
   async function addRoute(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const route = makeRoute(prefixOf(request), checked(routeRequestShape, request.body), parts.allowed);
     if (route.prefix !== '/') {
       await store.update((state) => {
-        if (state.routes.length >= MAX_ROUTES) throw new MetalhubError('MH_ERR_PROXY_ROUTE', { details: { reason: 'too many routes' } });
+        if (state.routes.length >= MAX_ROUTES)
+          throw new MetalhubError('MH_ERR_PROXY_ROUTE', { details: { reason: 'too many routes' } });
         return withRoute(state, route);
       });
       await supervisor.pushState();
@@ -79,7 +82,8 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
 
   async function removeRoute(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const prefix = parsePrefix(prefixOf(request));
-    if (prefix === '/') throw new MetalhubError('MH_ERR_PROXY_ROUTE', { details: { reason: 'the prefix / belongs to the hub' } });
+    if (prefix === '/')
+      throw new MetalhubError('MH_ERR_PROXY_ROUTE', { details: { reason: 'the prefix / belongs to the hub' } });
     const before = store.state;
     const after = await store.update((state) => withoutRoute(state, prefix) ?? state);
     if (after === before) return void reply.code(404).send({ status: 404, message: 'no such route' });
@@ -160,7 +164,8 @@ function answerError(error: unknown, reply: FastifyReply, log: Log): void {
     reply.code(status).send({ status, code: error.code, message: error.message, hint: error.hint ?? null });
     return;
   }
-  const status = error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500;
+  const status =
+    error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500;
   if (status >= 500) log.error('control request failed', { err: error });
   reply.code(status).send({ status, message: status >= 500 ? 'internal error' : 'bad request' });
 }

@@ -5,7 +5,10 @@ import type { HeaderField } from './header-fields.js';
 const cookie = (value: string): HeaderField => ({ name: 'Cookie', lower: 'cookie', value });
 
 t.test('the hub’s cookies are taken out, all others pass in their order', async (t) => {
-  const fields = [cookie('a=1; metalhub-session=s; _xsrf=2|3'), cookie('METALHUB-ticket=t; __Host-metalhub-x=1; b="q; w"')];
+  const fields = [
+    cookie('a=1; metalhub-session=s; _xsrf=2|3'),
+    cookie('METALHUB-ticket=t; __Host-metalhub-x=1; b="q; w"'),
+  ];
   t.equal(withoutHubCookies(fields), 'a=1; _xsrf=2|3; b="q; w"');
   t.equal(withoutHubCookies([cookie('metalhub-ticket=t')]), undefined);
   t.ok(isHubCookie('__Secure-metalhub-session'));

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type BodyReader, createBodyReader } from './body-reader.js';
+import { type ForwardedBy, formatRequestHead, formatResponseHead } from './forward-head.js';
 import { findField, listMembers } from './header-fields.js';
-import { formatRequestHead, formatResponseHead, type ForwardedBy } from './forward-head.js';
 import type { Route } from './proxy-state.js';
 import type { RequestHead } from './request-head.js';
 import { MAX_RESPONSE_HEAD_BYTES, parseResponseHead, type ResponseHead } from './response-head.js';
@@ -170,7 +170,8 @@ export class Exchange {
   #answered(isClean: boolean): void {
     const upstream = this.#upstream;
     this.#release();
-    const isReusable = isClean && this.#isBodyDone && this.#answer?.keepAlive === true && !this.#options.by.closeUpstream;
+    const isReusable =
+      isClean && this.#isBodyDone && this.#answer?.keepAlive === true && !this.#options.by.closeUpstream;
     // Surplus bytes must never meet the next request (security.md P14).
     if (!isReusable) upstream?.destroy();
     this.#end({ kind: 'answered', closeClient: this.#closesClient, upstream: isReusable ? upstream : undefined });

@@ -19,12 +19,20 @@ export interface ForwardedBy {
 }
 
 const HOP_BY_HOP = new Set([
-  'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'upgrade',
-  'transfer-encoding', 'content-length',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'upgrade',
+  'transfer-encoding',
+  'content-length',
 ]);
 const REWRITTEN = /^(?:host|forwarded|x-forwarded.*|x-real-ip|x-scheme|x-metalhub-.*)$/;
 // Spelled with an underscore these could be taken for what the proxy itself says or has checked.
-const FOLDED_REFUSED = /^(?:cookie|authorization|origin|sec-fetch-.*|content-length|transfer-encoding|connection|upgrade)$/;
+const FOLDED_REFUSED =
+  /^(?:cookie|authorization|origin|sec-fetch-.*|content-length|transfer-encoding|connection|upgrade)$/;
 
 /** The head an upstream gets, in latin1. Method and target are the bytes received. */
 export function formatRequestHead(head: RequestHead, route: Route, by: ForwardedBy): string {
@@ -76,11 +84,14 @@ export interface AnswerOptions {
 export function formatResponseHead(head: ResponseHead, route: Route, isHub: boolean, options: AnswerOptions): string {
   const lines = [`HTTP/1.1 ${head.status}${head.reason === '' ? '' : ` ${head.reason}`}`];
   const dropped = new Set(
-    head.fields.filter(({ lower }) => lower === 'connection').flatMap(({ value }) => value.toLowerCase().split(/[\s,]+/)),
+    head.fields
+      .filter(({ lower }) => lower === 'connection')
+      .flatMap(({ value }) => value.toLowerCase().split(/[\s,]+/)),
   );
   const isSwitch = head.status === 101;
   for (const { name, lower, value } of head.fields) {
-    const isLength = lower === 'content-length' && head.framing.kind === 'none' && head.status >= 200 && head.status !== 204;
+    const isLength =
+      lower === 'content-length' && head.framing.kind === 'none' && head.status >= 200 && head.status !== 204;
     if ((HOP_BY_HOP.has(lower) || dropped.has(lower)) && !isLength) continue;
     if (!isHub && !isAllowedOf(route, lower, value)) continue;
     lines.push(`${name}: ${value}`);

@@ -12,7 +12,10 @@ t.test('a request with a ticket reaches the server with its token and without th
   t.teardown(() => proxy.close());
   const upstream = await startUpstream(proxy.serverPath, (_head, socket) => socket.write(ok('hello')));
   t.teardown(() => upstream.close());
-  const answer = await ask(proxy.port, 'GET /user/anna/lab?x=1', [await makeCookie(proxy), 'Authorization: Bearer evil']);
+  const answer = await ask(proxy.port, 'GET /user/anna/lab?x=1', [
+    await makeCookie(proxy),
+    'Authorization: Bearer evil',
+  ]);
   t.equal(statusOf(answer), 200);
   t.match(answer, /\r\n\r\nhello$/);
   t.match(upstream.received(), /^GET \/user\/anna\/lab\?x=1 HTTP\/1\.1\r\n/);
@@ -33,7 +36,9 @@ t.test('requests on one connection stay in step and share one upstream connectio
   const client = openClient(proxy.port, one('/user/anna/1') + one('/user/anna/2'));
   await client.waitFor('\r\n\r\n/user/anna/2');
   const origin = `Origin: http://localhost:${proxy.port}`;
-  client.send(`POST /user/anna/3 HTTP/1.1\r\nHost: localhost:${proxy.port}\r\n${cookie}\r\n${origin}\r\nContent-Length: 3\r\n\r\nabc`);
+  client.send(
+    `POST /user/anna/3 HTTP/1.1\r\nHost: localhost:${proxy.port}\r\n${cookie}\r\n${origin}\r\nContent-Length: 3\r\n\r\nabc`,
+  );
   await client.waitFor('\r\n\r\n/user/anna/3');
   client.send(one('/user/anna/4'));
   await client.waitFor('\r\n\r\n/user/anna/4');
@@ -44,9 +49,14 @@ t.test('requests on one connection stay in step and share one upstream connectio
 t.test('pages of the hub go through, with the visitor’s host and all cookies', async (t) => {
   const proxy = await startProxy();
   t.teardown(() => proxy.close());
-  const hub = await startUpstream(proxy.hubPath, (_head, socket) => socket.end(ok('home', ['Set-Cookie: metalhub-session=1; Path=/hub/'])));
+  const hub = await startUpstream(proxy.hubPath, (_head, socket) =>
+    socket.end(ok('home', ['Set-Cookie: metalhub-session=1; Path=/hub/'])),
+  );
   t.teardown(() => hub.close());
-  const answer = await ask(proxy.port, 'GET /hub/home?a=%20b', ['Cookie: metalhub-session=s', 'X-Forwarded-For: 6.6.6.6']);
+  const answer = await ask(proxy.port, 'GET /hub/home?a=%20b', [
+    'Cookie: metalhub-session=s',
+    'X-Forwarded-For: 6.6.6.6',
+  ]);
   t.equal(statusOf(answer), 200);
   t.equal(fieldOf(answer, 'set-cookie'), 'metalhub-session=1; Path=/hub/');
   t.match(answer, /home$/);
@@ -61,7 +71,9 @@ t.test('a WebSocket goes through as bytes once the server has agreed', async (t)
   const proxy = await startProxy();
   t.teardown(() => proxy.close());
   const upstream = await startUpstream(proxy.serverPath, (_head, socket) => {
-    socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n');
+    socket.write(
+      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n',
+    );
     socket.on('data', (chunk) => socket.write(chunk));
   });
   t.teardown(() => upstream.close());

@@ -1,38 +1,12 @@
-import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import t from 'tap';
-import { ask, exchangeBytes, fieldOf, openClient, startProxy, statusOf, type TestProxy } from './testing/proxy.js';
-import { ticketClaims } from './testing/tickets.js';
-import { ok, type RecordingUpstream, startUpstream } from './testing/upstream.js';
-
-interface Setup {
-  proxy: TestProxy;
-  /** Both upstreams: a request may reach neither. */
-  server: RecordingUpstream;
-  hub: RecordingUpstream;
-  cookie: string;
-}
-
-async function setUp(t: Tap.Test, answer: (head: string, socket: Socket) => void = (_head, socket) => socket.write(ok('fine'))): Promise<Setup> {
-  const proxy = await startProxy();
-  const server = await startUpstream(proxy.serverPath, answer);
-  const hub = await startUpstream(proxy.hubPath, (head, socket) => {
-    answer(head, socket);
-    socket.end();
-  });
-  t.teardown(async () => {
-    await server.close();
-    await hub.close();
-    await proxy.close();
-  });
-  const ticket = await proxy.key.sign(ticketClaims(Math.floor(Date.now() / 1000)));
-  return { proxy, server, hub, cookie: `Cookie: metalhub-ticket=${ticket}` };
-}
+import { startFront } from './testing/front.js';
+import { ask, exchangeBytes, fieldOf, openClient, statusOf } from './testing/proxy.js';
+import { ok } from './testing/upstream.js';
 
 const PLACES = ['/hub/x', '/user/anna/x'];
 
 t.test('P01 P02 P03 P06: what is refused reaches no upstream with a single byte', async (t) => {
-  const { proxy, server, hub, cookie } = await setUp(t);
+  const { proxy, server, hub, cookie } = await startFront(t);
   const host = `Host: localhost:${proxy.port}\r\n${cookie}\r\nOrigin: http://localhost:${proxy.port}`;
   const requests = (path: string): string[] => [
     `POST ${path} HTTP/1.1\r\n${host}\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
@@ -82,8 +56,28 @@ t.test('P01 P02 P03 P06: what is refused reaches no upstream with a single byte'
 });
 
 t.test('P04: 300 random targets reach the upstream byte for byte or not at all', async (t) => {
-  const { proxy, server, cookie } = await setUp(t);
-  const pieces = ['/', 'a', '.', '..', '%2e', '%2f', '%5c', '%20', ';', ':', '@', '?', '=', '%00', '\\', '%', '[', '~', '//'];
+  const { proxy, server, cookie } = await startFront(t);
+  const pieces = [
+    '/',
+    'a',
+    '.',
+    '..',
+    '%2e',
+    '%2f',
+    '%5c',
+    '%20',
+    ';',
+    ':',
+    '@',
+    '?',
+    '=',
+    '%00',
+    '\\',
+    '%',
+    '[',
+    '~',
+    '//',
+  ];
   let seed = 7;
   const random = (below: number): number => {
     seed = (seed * 48_271) % 2_147_483_647;
@@ -107,12 +101,26 @@ t.test('P04: 300 random targets reach the upstream byte for byte or not at all',
 });
 
 t.test('P05: only the proxy says where a request comes from', async (t) => {
-  const { proxy, server, hub, cookie } = await setUp(t);
+  const { proxy, server, hub, cookie } = await startFront(t);
   const names = [
-    'X-Forwarded-For', 'x-forwarded-for', 'X_Forwarded_For', 'X-Forwarded_Proto', 'X-Forwarded-Host', 'X-Forwarded-Port', 'X-Forwarded',
-    'X-Forwarded-User', 'Forwarded', 'X-Real-IP', 'X_Real_Ip', 'X-Scheme', 'X-Metalhub-Proxy', 'x_metalhub_target', 'X-Metalhub-Target',
+    'X-Forwarded-For',
+    'x-forwarded-for',
+    'X_Forwarded_For',
+    'X-Forwarded_Proto',
+    'X-Forwarded-Host',
+    'X-Forwarded-Port',
+    'X-Forwarded',
+    'X-Forwarded-User',
+    'Forwarded',
+    'X-Real-IP',
+    'X_Real_Ip',
+    'X-Scheme',
+    'X-Metalhub-Proxy',
+    'x_metalhub_target',
+    'X-Metalhub-Target',
   ];
-  for (const path of PLACES) await ask(proxy.port, `GET ${path}`, [cookie, ...names.map((name) => `${name}: /evil/666`)]);
+  for (const path of PLACES)
+    await ask(proxy.port, `GET ${path}`, [cookie, ...names.map((name) => `${name}: /evil/666`)]);
   for (const received of [server.received(), hub.received()]) {
     t.notMatch(received, '666');
     t.equal(received.match(/^x-forwarded-for: 127\.0\.0\.1\r$/gim)?.length, 1);
@@ -132,9 +140,17 @@ t.test('P07: an upgrade that the server does not grant is a plain answer, and th
   ];
   for (const refusal of refusals) {
     await t.test(refusal.slice(9, 60).replaceAll('\r\n', ' '), async (t) => {
-      const { proxy, server, cookie } = await setUp(t, (_head, socket) => socket.write(refusal));
+      const { proxy, server, cookie } = await startFront(t, (_head, socket) => socket.write(refusal));
       const origin = `Origin: http://localhost:${proxy.port}`;
-      const upgrade = ['GET /user/anna/ws HTTP/1.1', `Host: localhost:${proxy.port}`, cookie, origin, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: eA=='];
+      const upgrade = [
+        'GET /user/anna/ws HTTP/1.1',
+        `Host: localhost:${proxy.port}`,
+        cookie,
+        origin,
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        'Sec-WebSocket-Key: eA==',
+      ];
       const client = openClient(proxy.port, `${upgrade.join('\r\n')}\r\n\r\n`);
       await client.waitFor('\r\n\r\n');
       client.send('\x81\x05tunnel');
@@ -147,8 +163,15 @@ t.test('P07: an upgrade that the server does not grant is a plain answer, and th
 });
 
 t.test('P13: a server’s garbage becomes 502 and a POST is sent once', async (t) => {
-  const { proxy, server, cookie } = await setUp(t, (_head, socket) => socket.end('SSH-2.0-OpenSSH\r\n\r\n'));
-  const post = ['POST /user/anna/x HTTP/1.1', `Host: localhost:${proxy.port}`, cookie, `Origin: http://localhost:${proxy.port}`, 'Content-Length: 3', 'Connection: close'];
+  const { proxy, server, cookie } = await startFront(t, (_head, socket) => socket.end('SSH-2.0-OpenSSH\r\n\r\n'));
+  const post = [
+    'POST /user/anna/x HTTP/1.1',
+    `Host: localhost:${proxy.port}`,
+    cookie,
+    `Origin: http://localhost:${proxy.port}`,
+    'Content-Length: 3',
+    'Connection: close',
+  ];
   const answer = await exchangeBytes(proxy.port, `${post.join('\r\n')}\r\n\r\nabc`);
   t.equal(statusOf(answer), 502);
   t.notMatch(answer, /sock|\/run|SSH/);
@@ -156,7 +179,7 @@ t.test('P13: a server’s garbage becomes 502 and a POST is sent once', async (t
 });
 
 t.test('P13: a POST to the hub whose connection breaks is not sent again, a GET is, once', async (t) => {
-  const { proxy, hub } = await setUp(t, (_head, socket) => socket.destroy());
+  const { proxy, hub } = await startFront(t, (_head, socket) => socket.destroy());
   t.equal(statusOf(await ask(proxy.port, 'POST /hub/x', ['Content-Length: 3'], 'abc')), 503);
   t.equal(hub.connections, 1);
   t.equal(statusOf(await ask(proxy.port, 'GET /hub/x')), 503);
@@ -165,7 +188,7 @@ t.test('P13: a POST to the hub whose connection breaks is not sent again, a GET 
 
 t.test('P14: surplus bytes of an answer never meet the next request', async (t) => {
   let count = 0;
-  const { proxy, server, cookie } = await setUp(t, (_head, socket) => {
+  const { proxy, server, cookie } = await startFront(t, (_head, socket) => {
     count++;
     socket.write(count === 1 ? `${ok('first')}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison` : ok('second'));
   });
@@ -188,150 +211,10 @@ t.test('P14: an answer that cannot be trusted becomes 502', async (t) => {
   ];
   for (const answer of bad) {
     await t.test(answer.slice(0, 40).replaceAll('\r\n', ' '), async (t) => {
-      const { proxy, cookie } = await setUp(t, (_head, socket) => socket.write(answer));
+      const { proxy, cookie } = await startFront(t, (_head, socket) => socket.write(answer));
       const got = await ask(proxy.port, 'GET /user/anna/x', [cookie]);
       const final = got.replace(/^(HTTP\/1\.1 100 Continue\r\n\r\n)+/, '');
       t.equal(statusOf(final), 502);
     });
   }
 });
-
-t.test('a body in chunks and its answer in chunks pass byte for byte', async (t) => {
-  const { proxy, server, cookie } = await setUp(t, (_head, socket) => {
-    socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n0\r\n\r\n');
-  });
-  const lines = ['PUT /user/anna/f HTTP/1.1', `Host: localhost:${proxy.port}`, cookie, `Origin: http://localhost:${proxy.port}`, 'Transfer-Encoding: chunked', 'Connection: close'];
-  const answer = await exchangeBytes(proxy.port, `${lines.join('\r\n')}\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n`);
-  t.match(answer, /\r\n\r\n4\r\nwiki\r\n0\r\n\r\n$/);
-  t.match(server.received(), /\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n$/);
-});
-
-t.test('a client of HTTP/1.0 gets the content without chunks', async (t) => {
-  const { proxy, cookie } = await setUp(t, (_head, socket) => {
-    socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n0\r\n\r\n');
-  });
-  const answer = await exchangeBytes(proxy.port, `GET /user/anna/f HTTP/1.0\r\nHost: localhost\r\n${cookie}\r\n\r\n`);
-  t.match(answer, /\r\n\r\nwiki$/);
-  t.equal(fieldOf(answer, 'transfer-encoding'), undefined);
-});
-
-t.test('HEAD, 204 and 304 have no body and keep the connection in step', async (t) => {
-  const { proxy, cookie } = await setUp(t, (head, socket) => {
-    const kind = head.split(' ', 2)[1];
-    if (kind?.endsWith('/204')) socket.write('HTTP/1.1 204 No Content\r\n\r\n');
-    else if (kind?.endsWith('/304')) socket.write('HTTP/1.1 304 Not Modified\r\nETag: "x"\r\nContent-Length: 99\r\n\r\n');
-    else socket.write(head.startsWith('HEAD') ? 'HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n' : ok('last'));
-  });
-  const one = (line: string) => `${line} HTTP/1.1\r\nHost: localhost\r\n${cookie}\r\n\r\n`;
-  const all = one('HEAD /user/anna/h') + one('GET /user/anna/204') + one('GET /user/anna/304') + one('GET /user/anna/end');
-  const client = openClient(proxy.port, all);
-  await client.waitFor('last');
-  t.match(client.received(), /200 OK\r\nContent-Length: 42\r\n\r\nHTTP\/1\.1 204 No Content\r\n\r\nHTTP\/1\.1 304 Not Modified\r\n/);
-  client.socket.destroy();
-});
-
-t.test('100 Continue is passed on before the body is sent', async (t) => {
-  const { proxy, server, cookie } = await setUp(t);
-  const lines = ['PUT /user/anna/f HTTP/1.1', `Host: localhost:${proxy.port}`, cookie, `Origin: http://localhost:${proxy.port}`, 'Content-Length: 4', 'Expect: 100-continue'];
-  const upstreamSocket = new Promise<void>((resolve) => void server.waitFor('100-continue').then(resolve));
-  const client = openClient(proxy.port, `${lines.join('\r\n')}\r\n\r\n`);
-  await upstreamSocket;
-  t.equal(client.received(), '');
-  client.send('body');
-  await client.waitFor('fine');
-  t.match(server.received(), /\r\n\r\nbody$/);
-  client.socket.destroy();
-});
-
-t.test('when a client goes away its request to the server ends too', async (t) => {
-  let upstreamClosed: () => void = () => undefined;
-  const closed = new Promise<void>((resolve) => {
-    upstreamClosed = resolve;
-  });
-  const { proxy, server, cookie } = await setUp(t, (_head, socket) => socket.once('close', () => upstreamClosed()));
-  const client = openClient(proxy.port, `GET /user/anna/slow HTTP/1.1\r\nHost: localhost\r\n${cookie}\r\n\r\n`);
-  await server.waitFor('/slow');
-  client.socket.destroy();
-  await closed;
-  t.pass('the connection to the server was closed');
-});
-
-t.test('P11: a reader that stops reading stops its server, and does not fill this process', async (t) => {
-  const size = 256 * 1024 * 1024;
-  let written = 0;
-  const { proxy, server, cookie } = await setUp(t, (_head, socket) => {
-    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
-    const block = Buffer.alloc(1024 * 1024);
-    const more = (): void => {
-      while (written < size) {
-        written += block.length;
-        if (!socket.write(block)) return void socket.once('drain', more);
-      }
-    };
-    more();
-  });
-  const before = residentBytes();
-  const client = openClient(proxy.port);
-  client.socket.pause();
-  client.send(`GET /user/anna/big HTTP/1.1\r\nHost: localhost\r\n${cookie}\r\n\r\n`);
-  await server.waitFor('/big');
-  let last = -1;
-  while (last !== written) {
-    last = written;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  t.ok(written < 64 * 1024 * 1024, `${written} bytes were taken from the server`);
-  t.ok(residentBytes() - before < 64 * 1024 * 1024);
-  client.socket.destroy();
-});
-
-t.test('an event stream of the hub comes through as it is written', async (t) => {
-  let stream: Socket | undefined;
-  const proxy = await startProxy();
-  const hub = await startUpstream(proxy.hubPath, (_head, socket) => {
-    stream = socket;
-    socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n');
-  });
-  t.teardown(async () => {
-    await hub.close();
-    await proxy.close();
-  });
-  const client = openClient(proxy.port, 'GET /hub/progress HTTP/1.1\r\nHost: localhost\r\n\r\n');
-  await client.waitFor('data: 1\n');
-  stream?.write('8\r\ndata: 2\n\r\n');
-  await client.waitFor('data: 2\n');
-  const gone = new Promise((resolve) => stream?.once('close', resolve));
-  client.socket.destroy();
-  await gone;
-  t.pass('and the hub hears of the end');
-});
-
-t.test('hop-by-hop fields and hub cookies end at the proxy, on the way back too', async (t) => {
-  const { proxy, server, cookie } = await setUp(t, (_head, socket) =>
-    socket.write(
-      ok('x', [
-        'Set-Cookie: metalhub-session=evil; Path=/user/anna/',
-        'Set-Cookie: ok=1; Path=/user/anna/',
-        'Set-Cookie: evil=1; Path=/',
-        'Clear-Site-Data: "*"',
-        'Service-Worker-Allowed: /',
-        'Connection: X-Hop',
-        'X-Hop: 1',
-        'Keep-Alive: timeout=5',
-      ]),
-    ),
-  );
-  const answer = await ask(proxy.port, 'GET /user/anna/x', [cookie, 'TE: trailers', 'Keep-Alive: 1', 'Proxy-Authorization: x', 'Foo: 1', 'Connection: Foo']);
-  t.match(answer, 'Set-Cookie: ok=1; Path=/user/anna/');
-  t.notMatch(answer, /evil|Clear-Site|Service-Worker|X-Hop|Keep-Alive/);
-  t.notMatch(server.received(), /^(te|keep-alive|proxy-authorization|foo|connection):/im);
-});
-
-/** Without garbage that waits to be collected it would be exact; the bound is wide. */
-function residentBytes(): number {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 0) * 1024;
-}
-
-declare namespace Tap {
-  type Test = Pick<typeof t, 'teardown'>;
-}

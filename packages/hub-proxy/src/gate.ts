@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
-import { HUB_TICKET_PATH, type Ticket, TICKET_COOKIE, TICKET_PATH } from '@metalhub/wire/ticket.js';
+import { HUB_TICKET_PATH, TICKET_COOKIE, TICKET_PATH, type Ticket } from '@metalhub/wire/ticket.js';
 import { cookieValues } from './cookies.js';
 import { findField } from './header-fields.js';
 import { type Answer, jsonAnswer, redirect } from './pages.js';
@@ -92,7 +92,8 @@ export class Gate {
     for (const token of cookieValues(head.fields, TICKET_COOKIE)) {
       const ticket = await this.#parts.tickets.verifyTicket(token);
       if (ticket === undefined || ticket.path !== route.prefix || !this.#isLive(ticket)) continue;
-      if (ticket.user === route.user && ticket.server === route.server) return { ticket, token, isOfSomebodyElse: false };
+      if (ticket.user === route.user && ticket.server === route.server)
+        return { ticket, token, isOfSomebodyElse: false };
       isOfSomebodyElse = true;
     }
     return { isOfSomebodyElse };

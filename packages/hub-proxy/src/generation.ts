@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import { connectWire, type WireClient } from '@metalhub/wire/client.js';
-import { generationProtocol, type GenerationRequests, type WorkerReport } from './generation-protocol.js';
+import { type GenerationRequests, generationProtocol, type WorkerReport } from './generation-protocol.js';
 import type { ProxyState } from './proxy-state.js';
 import type { Settings } from './settings.js';
 
@@ -26,7 +26,10 @@ export class Generation {
 
   /** Finds a worker that an earlier supervisor left. @throws {MetalhubError} nobody answers there */
   static async adopt(number: number, socketPath: string): Promise<Generation> {
-    const client = await connectWire(generationProtocol(socketPath), { path: socketPath, connectTimeoutMs: 2 * SECOND_MS });
+    const client = await connectWire(generationProtocol(socketPath), {
+      path: socketPath,
+      connectTimeoutMs: 2 * SECOND_MS,
+    });
     try {
       const { pid } = await client.call('Report', {}, { timeoutMs: CALL_TIMEOUT_MS });
       return new Generation(number, pid, client);

@@ -1,4 +1,4 @@
-import { MAX_HEAD_BYTES, isRequestLine, type Refusal } from './request-head.js';
+import { isRequestLine, MAX_HEAD_BYTES, type Refusal } from './request-head.js';
 
 const LF = 0x0a;
 const CR = 0x0d;

@@ -1,8 +1,8 @@
 import { Agent } from 'node:http';
-import { duplexPair, type Duplex } from 'node:stream';
+import { type Duplex, duplexPair } from 'node:stream';
 import httpProxy from '@fastify/http-proxy';
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Log } from '@metalhub/base/log.js';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { type Answer, hubAway, serverAway } from './pages.js';
 import { formatTarget } from './route-target.js';
 

@@ -25,6 +25,7 @@ const log = createProxyLog();
 
 async function main(): Promise<void> {
   takeSystemdEnvironment();
+  const takeEarlySignals = noteEarlySignals();
   const controlFd = requireListenFd('control');
   const publicFds = listenFds().get('public') ?? [];
   if (publicFds.length === 0) throw new MetalhubError('MH_ERR_SYSTEMD_LISTEN_FDS', { details: { name: 'public' } });
@@ -42,15 +43,43 @@ async function main(): Promise<void> {
     limitsOf(config),
   );
   await supervisor.start();
-  const control = createControlApi({ store, supervisor, allowed: ALLOWED_TARGETS, log, clock: systemClock, version: METALHUB_VERSION });
+  const control = createControlApi({
+    store,
+    supervisor,
+    allowed: ALLOWED_TARGETS,
+    log,
+    clock: systemClock,
+    version: METALHUB_VERSION,
+  });
   await control.ready();
   await new Promise<void>((resolve) => control.server.listen({ fd: controlFd }, resolve));
   notifyReady('serving');
   startWatchdog();
+  const early = takeEarlySignals();
   handleSignals(supervisor, async () => {
     await control.close();
     await store.settled();
   });
+  for (const signal of early) process.kill(process.pid, signal);
+}
+
+/** Keeps signals that come during the start from ending the process by default; they are answered afterwards. */
+function noteEarlySignals(): () => ReadonlySet<NodeJS.Signals> {
+  const seen = new Set<NodeJS.Signals>();
+  const note = (signal: NodeJS.Signals): void => void seen.add(signal);
+  // A stop that ends everything is followed by SIGTERM; SIGTERM alone leaves nothing undone.
+  const leave = (): void => {
+    if (!seen.has('SIGUSR2')) process.exit(0);
+  };
+  process.on('SIGHUP', note);
+  process.on('SIGUSR2', note);
+  process.on('SIGTERM', leave);
+  return () => {
+    process.off('SIGHUP', note);
+    process.off('SIGUSR2', note);
+    process.off('SIGTERM', leave);
+    return seen;
+  };
 }
 
 function limitsOf(config: Config): SupervisorLimits {

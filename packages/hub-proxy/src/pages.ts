@@ -74,7 +74,11 @@ ${text.paragraphs.map((paragraph) => `<p>${paragraph}</p>\n`).join('')}${link}</
 }
 
 /** The same for programs: JupyterHub's shape of an error. */
-export function jsonAnswer(status: number, message: string, fields: readonly (readonly [string, string])[] = []): Answer {
+export function jsonAnswer(
+  status: number,
+  message: string,
+  fields: readonly (readonly [string, string])[] = [],
+): Answer {
   return {
     status,
     fields: [['Content-Type', 'application/json'], ...COMMON_FIELDS, ...fields],

@@ -65,8 +65,11 @@ export function defaultRoute(hubSocketPath: string = HUB_SOCKET_PATH): Route {
 
 export const EMPTY_STATE: ProxyState = { version: 0, routes: [], keys: [], revocations: [] };
 
-/** Adds the route, or replaces the one with its prefix. */
+/** Adds the route, or replaces the one with its prefix. The same state when the route is there already, unchanged. */
 export function withRoute(state: ProxyState, route: Route): ProxyState {
+  const before = state.routes.find(({ prefix }) => prefix === route.prefix);
+  if (before !== undefined && routeIdentity(before) === routeIdentity(route) && before.token === route.token)
+    return state;
   const others = state.routes.filter(({ prefix }) => prefix !== route.prefix);
   return { ...state, version: state.version + 1, routes: [...others, route] };
 }

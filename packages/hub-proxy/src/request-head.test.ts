@@ -18,7 +18,7 @@ t.test('P01: every ambiguous framing or line is refused', async (t) => {
     'two lengths': [POST, HOST, 'Content-Length: 3', 'Content-Length: 4'],
     'a sign': [POST, HOST, 'Content-Length: +2'],
     'a list': [POST, HOST, 'Content-Length: 2,2'],
-    'hexadecimal': [POST, HOST, 'Content-Length: 0x2'],
+    hexadecimal: [POST, HOST, 'Content-Length: 0x2'],
     'an empty length': [POST, HOST, 'Content-Length:'],
     'a length beyond all numbers': [POST, HOST, `Content-Length: ${'9'.repeat(30)}`],
     'a folded line': [POST, HOST, 'X: a', ' b'],
@@ -32,7 +32,7 @@ t.test('P01: every ambiguous framing or line is refused', async (t) => {
     'chunked, identity': [POST, HOST, 'Transfer-Encoding: chunked, identity'],
     'identity, chunked': [POST, HOST, 'Transfer-Encoding: identity, chunked'],
     'chunked twice': [POST, HOST, 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'],
-    'xchunked': [POST, HOST, 'Transfer-Encoding: xchunked'],
+    xchunked: [POST, HOST, 'Transfer-Encoding: xchunked'],
     'a coding under HTTP/1.0': ['POST / HTTP/1.0', HOST, 'Transfer-Encoding: chunked'],
   };
   for (const [name, lines] of Object.entries(cases)) t.equal(statusOf(...lines), 400, name);
@@ -90,7 +90,15 @@ t.test('P06: only a bare GET may ask for a WebSocket', async (t) => {
 });
 
 t.test('Connection cannot take a field away that says who is asking', async (t) => {
-  for (const name of ['Cookie', 'Authorization', 'X-Forwarded-For', 'x_forwarded_for', 'Host', 'Origin', 'Sec-Fetch-Site']) {
+  for (const name of [
+    'Cookie',
+    'Authorization',
+    'X-Forwarded-For',
+    'x_forwarded_for',
+    'Host',
+    'Origin',
+    'Sec-Fetch-Site',
+  ]) {
     t.equal(statusOf(GET, HOST, `Connection: close, ${name}`), 400, name);
   }
   t.equal(statusOf(GET, HOST, 'Connection: keep-alive, Foo', 'Foo: bar'), 200);

@@ -1,5 +1,12 @@
 import type { Framing } from './body-reader.js';
-import { findField, foldedName, type HeaderField, hasOnlyCleanLines, listMembers, parseHeaderField } from './header-fields.js';
+import {
+  findField,
+  foldedName,
+  type HeaderField,
+  hasOnlyCleanLines,
+  listMembers,
+  parseHeaderField,
+} from './header-fields.js';
 import { parseHost, type RequestHost } from './host.js';
 import { parseRequestTarget } from './path.js';
 
@@ -37,8 +44,19 @@ const REFUSED_METHODS = new Set(['CONNECT', 'TRACE', 'TRACK', 'PRI']);
 const NEVER_HOP_BY_HOP =
   /^(?:host|cookie|authorization|origin|referer|content-.*|transfer-encoding|expect|range|sec-.*|x-.*|forwarded|accept|user-agent|if-.*|te|trailer|date|cache-control)$/;
 const SINGLE_FIELDS = new Set([
-  'host', 'content-length', 'transfer-encoding', 'origin', 'authorization', 'upgrade', 'expect', 'content-type',
-  'sec-fetch-site', 'sec-fetch-mode', 'sec-fetch-dest', 'sec-websocket-key', 'sec-websocket-version',
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'origin',
+  'authorization',
+  'upgrade',
+  'expect',
+  'content-type',
+  'sec-fetch-site',
+  'sec-fetch-mode',
+  'sec-fetch-dest',
+  'sec-websocket-key',
+  'sec-websocket-version',
 ]);
 
 /** Whether a head may begin with this line; whether all of it is right is for {@link parseRequestHead}. */
@@ -86,7 +104,9 @@ function understand(fields: readonly HeaderField[], line: RequestLine): RequestH
   if (host === undefined) return refuse(400, 'no valid Host');
   const framing = requestFraming(fields, line.version);
   if (isRefusalOfFraming(framing)) return framing;
-  const named = new Set(fields.filter(({ lower }) => lower === 'connection').flatMap(({ value }) => listMembers(value)));
+  const named = new Set(
+    fields.filter(({ lower }) => lower === 'connection').flatMap(({ value }) => listMembers(value)),
+  );
   const wantsUpgrade = named.has('upgrade');
   const keepAlive = line.version === '1.1' && !named.has('close');
   for (const option of ['close', 'keep-alive', 'upgrade', 'te']) named.delete(option);

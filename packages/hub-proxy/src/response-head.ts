@@ -43,7 +43,12 @@ export function parseResponseHead(head: string, method: string): ResponseHead | 
   return { status, reason, fields, framing, keepAlive };
 }
 
-function responseFraming(fields: readonly HeaderField[], isModern: boolean, status: number, method: string): Framing | string {
+function responseFraming(
+  fields: readonly HeaderField[],
+  isModern: boolean,
+  status: number,
+  method: string,
+): Framing | string {
   const lengths = fields.filter(({ lower }) => lower === 'content-length');
   const codings = fields.filter(({ lower }) => lower === 'transfer-encoding');
   if (lengths.length > 1 || codings.length > 1 || (lengths.length > 0 && codings.length > 0)) return 'two framings';

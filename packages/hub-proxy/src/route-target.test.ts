@@ -1,10 +1,13 @@
-import t from 'tap';
 import { routeRequestShape } from '@metalhub/wire/proxy-api.js';
+import t from 'tap';
 import { formatTarget, makeRoute, parsePrefix, parseTarget } from './route-target.js';
 
 t.test('B8: only the hub’s socket and sockets directly in the servers’ directory are targets', async (t) => {
   t.equal(parseTarget('unix+http://%2Frun%2Fmetalhub%2Fservers%2Fanna.sock'), '/run/metalhub/servers/anna.sock');
-  t.equal(parseTarget('http+unix://%2Frun%2Fmetalhub%2Fservers%2Fanna%3Alab.sock/'), '/run/metalhub/servers/anna:lab.sock');
+  t.equal(
+    parseTarget('http+unix://%2Frun%2Fmetalhub%2Fservers%2Fanna%3Alab.sock/'),
+    '/run/metalhub/servers/anna:lab.sock',
+  );
   t.equal(parseTarget('unix+http://%2frun%2fmetalhub%2fhub.sock'), '/run/metalhub/hub.sock');
   const refused = [
     'http://127.0.0.1:8888',
@@ -26,7 +29,18 @@ t.test('B8: only the hub’s socket and sockets directly in the servers’ direc
 t.test('a prefix is canonical, or it is refused', async (t) => {
   t.equal(parsePrefix('/user/anna'), '/user/anna/');
   t.equal(parsePrefix('/user/anna%40x/'), '/user/anna%40x/');
-  for (const prefix of ['/user//anna/', '/user/../x/', '/a;Path=/', '/a,b/', '/a b/', '/%2e%2e/', '/%zz/', 'x', '/a?b', '/a%2fb/%2e/']) {
+  for (const prefix of [
+    '/user//anna/',
+    '/user/../x/',
+    '/a;Path=/',
+    '/a,b/',
+    '/a b/',
+    '/%2e%2e/',
+    '/%zz/',
+    'x',
+    '/a?b',
+    '/a%2fb/%2e/',
+  ]) {
     t.throws(() => parsePrefix(prefix), { code: 'MH_ERR_PROXY_ROUTE' }, prefix);
   }
 });
@@ -34,9 +48,14 @@ t.test('a prefix is canonical, or it is refused', async (t) => {
 t.test('a ticket route names its user and server, and the hub keeps its own prefix', async (t) => {
   const target = 'unix+http://%2Frun%2Fmetalhub%2Fservers%2Fanna.sock';
   const request = (fields: object) => routeRequestShape({ target, ...fields }, '');
-  t.match(makeRoute('/user/anna', request({ auth: 'ticket', user: 'anna', server: '' })), { prefix: '/user/anna/', token: null });
+  t.match(makeRoute('/user/anna', request({ auth: 'ticket', user: 'anna', server: '' })), {
+    prefix: '/user/anna/',
+    token: null,
+  });
   t.throws(() => makeRoute('/user/anna', request({ auth: 'ticket', user: 'anna' })), { code: 'MH_ERR_PROXY_ROUTE' });
   t.throws(() => makeRoute('/', request({})), { code: 'MH_ERR_PROXY_ROUTE' });
   const hub = formatTarget('/run/metalhub/hub.sock');
-  t.throws(() => makeRoute('/x', request({ target: hub, auth: 'ticket', user: 'a', server: '' })), { code: 'MH_ERR_PROXY_ROUTE' });
+  t.throws(() => makeRoute('/x', request({ target: hub, auth: 'ticket', user: 'a', server: '' })), {
+    code: 'MH_ERR_PROXY_ROUTE',
+  });
 });

@@ -2,7 +2,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import { SERVERS_DIRECTORY } from '@metalhub/base/names.js';
 import { HUB_SOCKET_PATH, type RouteRequest } from '@metalhub/wire/proxy-api.js';
 import { parseRequestTarget } from './path.js';
-import { type Route, ROUTE_PREFIX_PATTERN } from './proxy-state.js';
+import { ROUTE_PREFIX_PATTERN, type Route } from './proxy-state.js';
 
 /** Where a route may lead: the hub, and sockets that systemd made for servers. */
 export interface AllowedTargets {

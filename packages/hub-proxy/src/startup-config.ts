@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs';
 import { errorText, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { list, object, text } from '@metalhub/base/shape.js';
-import { CONFIG_FILE, type ConfigSource, DROP_IN_DIRECTORIES, parseConfig, readSources } from '@metalhub/config/load.js';
+import {
+  CONFIG_FILE,
+  type ConfigSource,
+  DROP_IN_DIRECTORIES,
+  parseConfig,
+  readSources,
+} from '@metalhub/config/load.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 

@@ -28,7 +28,11 @@ export class StateStore {
     } catch (error) {
       if (!(error instanceof ShapeError) && !(error instanceof SyntaxError)) throw error;
       const aside = setAside(path);
-      log.error('the stored routes were damaged; the hub has to send them again', { file: path, aside, reason: error.message });
+      log.error('the stored routes were damaged; the hub has to send them again', {
+        file: path,
+        aside,
+        reason: error.message,
+      });
       return new StateStore(path, EMPTY_STATE);
     }
   }

@@ -37,6 +37,8 @@ export class Supervisor {
   readonly #old = new Map<number, Generation>();
   #nextNumber = 1;
   #isLeaving = false;
+  #lastPush: Promise<void> = Promise.resolve();
+  #nextPush: Promise<void> | undefined;
   #watch: NodeJS.Timeout | undefined;
   /** Newest times seen per route, of generations that are gone too. */
   readonly #activity = new Map<string, number>();
@@ -62,16 +64,35 @@ export class Supervisor {
     await this.#startGeneration();
   }
 
-  /** Sends the state to all; resolves when what it no longer allows is closed. One that hangs is left to the watch. */
-  async pushState(): Promise<void> {
+  /**
+   * Sends the state to all; resolves when what it no longer allows is closed. Changes that come while one is being sent
+   * go together in the next.
+   */
+  pushState(): Promise<void> {
+    if (this.#nextPush === undefined) {
+      this.#nextPush = this.#lastPush.then(() => {
+        this.#nextPush = undefined;
+        return this.#pushNow();
+      });
+      this.#lastPush = this.#nextPush;
+    }
+    return this.#nextPush;
+  }
+
+  /** A generation that hangs is left to the watch. */
+  async #pushNow(): Promise<void> {
     const state = this.#options.getState();
-    await Promise.all(
-      this.#all().map((generation) =>
-        generation.setState(state).catch((error: unknown) => {
-          this.#options.log.warning('a generation did not take the new state', { generation: generation.number, err: error });
-        }),
-      ),
-    );
+    const pushed = this.#all().map(async (generation) => {
+      try {
+        await generation.setState(state);
+      } catch (error) {
+        this.#options.log.warning('a generation did not take the new state', {
+          generation: generation.number,
+          err: error,
+        });
+      }
+    });
+    await Promise.all(pushed);
   }
 
   /** What every living generation says of itself, newest first. */
@@ -142,7 +163,8 @@ export class Supervisor {
         }
       }),
     );
-    if (this.#old.size > 0) log.info('earlier generations go on until their connections end', { count: this.#old.size });
+    if (this.#old.size > 0)
+      log.info('earlier generations go on until their connections end', { count: this.#old.size });
   }
 
   #addOld(generation: Generation): void {
@@ -177,7 +199,10 @@ export class Supervisor {
     await Promise.all(
       old.map((generation) =>
         generation.drain(timeoutMs).catch((error: unknown) => {
-          this.#options.log.warning('a generation could not be told to drain', { generation: generation.number, err: error });
+          this.#options.log.warning('a generation could not be told to drain', {
+            generation: generation.number,
+            err: error,
+          });
         }),
       ),
     );
@@ -211,6 +236,12 @@ export class Supervisor {
       this.#options.log.error('the worker does not answer and is replaced', { generation: current.number });
       current.kill();
     }
+    await this.endSurplus();
+  }
+
+  /** Ends the old generations that are too many, those with the fewest connections first. */
+  async endSurplus(): Promise<void> {
+    const reports = await this.reports();
     const surplus = reports.length - this.#limits.maxGenerations;
     const ending = reports
       .filter(({ generation }) => this.#old.has(generation))
@@ -218,14 +249,17 @@ export class Supervisor {
       .slice(0, Math.max(0, surplus));
     for (const { generation, connections } of ending) {
       this.#options.log.notice('too many generations: one ends before its time', { generation, connections });
-      await this.#old.get(generation)?.end(SURPLUS_END_MS).catch(() => undefined);
+      await this.#old
+        .get(generation)
+        ?.end(SURPLUS_END_MS)
+        .catch(() => undefined);
     }
   }
 }
 
 function waitMs(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds);
+    setTimeout(resolve, milliseconds).unref();
   });
 }
 

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
-import { type TicketCode, TICKET_STATE_COOKIE } from '@metalhub/wire/ticket.js';
+import { TICKET_STATE_COOKIE, type TicketCode } from '@metalhub/wire/ticket.js';
 import { cookieValues } from './cookies.js';
 import { type Answer, cookiesNeeded, page, redirect } from './pages.js';
 import { parseRequestTarget } from './path.js';

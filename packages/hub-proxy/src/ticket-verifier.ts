@@ -1,4 +1,4 @@
-import { ShapeError, type Shape } from '@metalhub/base/shape.js';
+import { type Shape, ShapeError } from '@metalhub/base/shape.js';
 import { type Ticket, type TicketCode, ticketCodeShape, ticketShape } from '@metalhub/wire/ticket.js';
 import { type CryptoKey, compactVerify, errors, importJWK } from 'jose';
 import type { PublicKey } from './proxy-state.js';
@@ -10,12 +10,16 @@ const CACHE_SIZE = 4096;
 /** Checks signature and shape with the hub's public keys. Whether a ticket is still valid is asked elsewhere. */
 export class TicketVerifier {
   #keys = new Map<string, CryptoKey>();
+  #turn = 0;
   /** Verified tickets by their text, the least recently used first. */
   readonly #tickets = new Map<string, Promise<Ticket | undefined>>();
 
   /** Replaces the keys. Tickets of a key that is gone are no longer valid. */
   async setKeys(keys: readonly PublicKey[]): Promise<void> {
+    const turn = ++this.#turn;
     const imported = await Promise.all(keys.map(async (key) => [key.kid, await importPublicKey(key)] as const));
+    // Keys that came later may have been imported sooner.
+    if (turn !== this.#turn) return;
     this.#keys = new Map(imported);
     this.#tickets.clear();
   }
@@ -50,7 +54,8 @@ export class TicketVerifier {
       const { payload } = await compactVerify(token, ({ kid }) => this.#getKey(kid), { algorithms: ['EdDSA'] });
       return shape(JSON.parse(Buffer.from(payload).toString('utf8')), '');
     } catch (error) {
-      if (error instanceof errors.JOSEError || error instanceof ShapeError || error instanceof SyntaxError) return undefined;
+      if (error instanceof errors.JOSEError || error instanceof ShapeError || error instanceof SyntaxError)
+        return undefined;
       throw error;
     }
   }

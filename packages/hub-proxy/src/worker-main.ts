@@ -2,11 +2,11 @@ import { chmodSync, unlinkSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
+import type { Handlers } from '@metalhub/wire/server.js';
 import { serveWire } from '@metalhub/wire/server.js';
-import { generationProtocol, type GenerationRequests } from './generation-protocol.js';
+import { type GenerationRequests, generationProtocol } from './generation-protocol.js';
 import { createProxyLog } from './log.js';
 import { Worker } from './worker.js';
-import type { Handlers } from '@metalhub/wire/server.js';
 
 /** The pipe to the supervisor; its end means that there is none any more. Listening sockets follow. */
 const LIVENESS_FD = 3;

@@ -34,7 +34,10 @@ export class WorkerState {
    * Takes a newer state over and ends what it no longer allows.
    * @returns false when it was older than the one in force
    */
-  async apply(state: ProxyState, parts: { tickets: TicketVerifier; work: OpenWork; activity: Activity }): Promise<boolean> {
+  async apply(
+    state: ProxyState,
+    parts: { tickets: TicketVerifier; work: OpenWork; activity: Activity },
+  ): Promise<boolean> {
     if (state.version < this.#version) return false;
     this.#version = state.version;
     this.#table = new RouteTable([defaultRoute(this.#hubSocketPath), ...state.routes]);
@@ -43,10 +46,7 @@ export class WorkerState {
     const identities = new Set(routes.map(routeIdentity));
     parts.activity.keepOnly(new Set(routes.map(({ prefix }) => prefix)));
     parts.work.closeWhere((item) => !identities.has(item.routeIdentity), GOING_AWAY);
-    parts.work.closeWhere(
-      ({ sessionId }) => sessionId !== undefined && this.isRevoked(sessionId),
-      POLICY_VIOLATION,
-    );
+    parts.work.closeWhere(({ sessionId }) => sessionId !== undefined && this.isRevoked(sessionId), POLICY_VIOLATION);
     await parts.tickets.setKeys(state.keys);
     return true;
   }

@@ -127,6 +127,19 @@ def adopt(serverapp, listening, when_accepting):
     serverapp.bind_unix_socket = bind_unix_socket
 
 
+def keep_token_from_pages(lab_app):
+    """JupyterLab writes the token into its page, and from there into addresses; the proxy adds it, no browser needs it."""
+    initialize_handlers = lab_app.initialize_handlers
+
+    def initialize_without_token(self):
+        initialize_handlers(self)
+        page_config = self.serverapp.web_app.settings.get("page_config_data", {})
+        if page_config.get("token"):
+            page_config["token"] = ""
+
+    lab_app.initialize_handlers = initialize_without_token
+
+
 def arguments(credential):
     """These win over the user's own configuration files. They stay within this process: /proc shows only `-I launcher.py`."""
     settings = {
@@ -158,6 +171,7 @@ def main():
     check_jupyter()
     lab_app, serverapp = import_lab()
     adopt(serverapp, listening, lambda: notify(taken.get("NOTIFY_SOCKET"), "READY=1"))
+    keep_token_from_pages(lab_app)
     sys.argv = ["jupyter-lab"]
     lab_app.launch_instance(arguments(credential))
 

@@ -200,6 +200,8 @@ class StartTest(LauncherCase):
         answer, page = self.get(f"{BASE_URL}lab")
         self.assertEqual(answer.status, 200)
         self.assertIn('"quitButton": false', page)
+        self.assertIn('"token": ""', page)
+        self.assertNotIn(TOKEN, page)
         output = self.stop(process)
         self.assertEqual(process.returncode, 0, output)
         self.assertNotIn(TOKEN, output)

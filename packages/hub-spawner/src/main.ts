@@ -22,6 +22,8 @@ import { createServerWatch } from './server-watch.js';
 import { readSpawnerConfig } from './spawner-config.js';
 import { createUserSlices } from './user-slices.js';
 
+declare const METALHUB_VERSION: string;
+
 const HUB_ACCOUNT = 'metalhub';
 const STARTS_AT_ONCE = 8;
 const STARTS_WAITING = 1000;
@@ -71,14 +73,12 @@ async function main(log: Log): Promise<void> {
   notifyReady(`version ${METALHUB_VERSION}`);
 }
 
-declare const METALHUB_VERSION: string;
-
 function createContext(log: Log, manager: Manager): SpawnerContext {
   const operations = createOperations<ServerStatus, StartStage>();
   const onFailed = (status: ServerStatus): void => {
     const id = serverId(status.key, status.server);
-    // A start explains its own failure, and then resets it.
-    if (operations.size > 0 && operations.isStarting(id)) return;
+    // A start explains its own failure, and a stop expects it; both reset it.
+    if (operations.isPending(id)) return;
     const unit = serviceUnit(id);
     const { result, exit_status: exitStatus } = status;
     log.warning('server failed', { user: status.key, server: status.server, unit, result, exitStatus });
@@ -115,14 +115,16 @@ function checkPeer(socket: Socket, allowed: readonly number[], log: Log): string
 }
 
 /** What a process of ours that was killed in the middle of starts left: tokens that nobody needs any more. */
-async function cleanUp({ watch, log }: SpawnerContext): Promise<void> {
+async function cleanUp({ watch, operations, log }: SpawnerContext): Promise<void> {
   for (const name of await listCredentials()) {
     const server = findServerOfUnit(`jupyter-${name}.service`);
     if (server === undefined) continue;
     const { key, server: serverName } = server;
+    const id = serverId(key, serverName);
     void watch
       .waitFor(key, serverName, ({ active_state }) => active_state !== 'activating')
-      .then(() => removeCredential(serverId(key, serverName)))
+      // Not that of a start which has been asked for since.
+      .then(() => (operations.isPending(id) ? undefined : removeCredential(id)))
       .catch((err: unknown) => log.warning('credential is left', { user: key, err }));
   }
 }

@@ -27,14 +27,14 @@ t.test('starts of one server share one run, and hear of the stages that went bef
   await Promise.resolve();
   await Promise.resolve();
   const second = operations.start(id, (stage) => heard[1].push(stage), run);
-  t.ok(operations.isStarting(id));
+  t.ok(operations.isPending(id));
   open();
   t.same(await Promise.all([first, second]), [1, 1]);
   t.same(heard, [
     ['one', 'two'],
     ['one', 'two'],
   ]);
-  t.notOk(operations.isStarting(id));
+  t.notOk(operations.isPending(id));
   t.equal(operations.size, 0);
 });
 

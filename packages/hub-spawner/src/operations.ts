@@ -76,7 +76,8 @@ interface Stop<R> {
 export interface Operations<R, S> {
   start(id: ServerId, onStage: (stage: S) => void, run: (run: StartRun<S>) => Promise<R>): Promise<R>;
   stop(id: ServerId, run: () => Promise<R>): Promise<R>;
-  isStarting(id: ServerId): boolean;
+  /** Whether a start or a stop of this server is under way. */
+  isPending(id: ServerId): boolean;
   readonly size: number;
 }
 
@@ -125,7 +126,7 @@ export function createOperations<R, S>(): Operations<R, S> {
   return {
     start,
     stop,
-    isStarting: (id) => running.get(id)?.kind === 'start',
+    isPending: (id) => running.has(id),
     get size() {
       return running.size;
     },

@@ -66,7 +66,10 @@ export function explainFailedStart({ unit, python, timeoutSec, status, isDiskFul
 }
 
 function diskFull(details: ErrorDetails): MetalhubError {
-  return new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { details, hint: `free space or inodes under ${PRIVATE_HOME_ROOT}` });
+  return new MetalhubError('MH_ERR_SPAWN_DISK_FULL', {
+    details,
+    hint: `free space or inodes under ${PRIVATE_HOME_ROOT}`,
+  });
 }
 
 function installHint(python: string): string {

@@ -50,12 +50,14 @@ const CLEAN_UP_MS = 10 * MINUTE_MS;
 export async function openHub(parts: HubParts): Promise<Hub> {
   const { config, database, clock, log, proxy, spawner, logs } = parts;
   const sleep = parts.sleep ?? ((milliseconds: number) => delay(milliseconds));
-  const nowMs = steadyNow(clock);
+  const steadyNowMs = steadyNow(clock);
+  const wallNowMs = (): number => clock.nowMs();
   const throttle = new Throttle(clock);
   await loadPenalties(database, throttle, clock);
   const sessions = new Sessions({
     database,
-    nowMs,
+    wallNowMs,
+    steadyNowMs,
     lifetimeSec: () => config().hub.session_lifetime_sec,
     onRevoked: (revocations) => routes.revoke(revocations),
   });
@@ -98,7 +100,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     routes,
     proxy,
     logs,
-    tickets: new Tickets(parts.ticketKeys, nowMs),
+    tickets: new Tickets(parts.ticketKeys, wallNowMs),
     csrf: new Csrf(parts.cookieKey),
     streams: new StreamRegistry(),
     clock,
@@ -111,7 +113,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
   const cleanUp = async (): Promise<void> => {
     try {
       await sessions.deleteExpired();
-      await database.write((transaction) => deletePastRevocations(transaction, nowMs()));
+      await database.write((transaction) => deletePastRevocations(transaction, Math.min(wallNowMs(), steadyNowMs())));
       await storePenalties(database, throttle, clock);
     } catch (error) {
       log.warning('database could not be cleaned up', { err: error });

@@ -26,7 +26,8 @@ export class Listener {
   static async open(http: HttpServer, where: { fd: number } | { path: string }): Promise<Listener> {
     const listener = new Listener(http);
     await new Promise<void>((resolve, reject) => {
-      listener.#server.once('error', reject);
+      // Later errors concern one connection that could not be accepted.
+      listener.#server.on('error', reject);
       listener.#server.listen(where, resolve);
     });
     return listener;

@@ -91,6 +91,10 @@ function logWarnings(log: ReturnType<typeof openLog>): void {
   process.on('warning', (warning) => {
     if (warning.name !== 'ExperimentalWarning') log.warning('warning of the runtime', { err: warning });
   });
+  // The process ends after it, and systemd starts the next one.
+  process.on('uncaughtExceptionMonitor', (error) =>
+    log.critical('hub ends because of a mistake in it', { err: error }),
+  );
 }
 
 void main(); // it reports its own failure

@@ -127,6 +127,19 @@ t.test('S01: anything malformed, unknown, oversized or slow closes the connectio
   }
 });
 
+t.test('a caller that dribbles gets no more time for its message', async (t) => {
+  const frame = encodeFrame({ id: 1, method: 'Add', params: { a: 1, b: 2 } });
+  const socket = connect({ path });
+  const begin = performance.now();
+  let at = 0;
+  const dribble = setInterval(() => socket.write(frame.subarray(at, ++at)), 50);
+  socket.on('error', () => undefined);
+  await new Promise((resolve) => socket.once('close', resolve));
+  clearInterval(dribble);
+  t.ok(at < frame.length, 'refused before it was complete');
+  t.ok(performance.now() - begin < 1500);
+});
+
 t.test('a peer that is not there is named', async (t) => {
   await t.rejects(connectWire(protocol, { path: `${path}.none` }), { code: 'MH_ERR_WIRE_UNREACHABLE', message: /adder/ });
 });

@@ -44,7 +44,9 @@ export function serveWire<T extends ProtocolTable>(
   handlers: Handlers<T>,
   options: ServeOptions,
 ): void {
-  server.on('connection', (socket) => serveConnection(socket, protocol, handlers, options));
+  server.on('connection', (socket) => {
+    void serveConnection(socket, protocol, handlers, options); // resolves at the connection's end, whatever ended it
+  });
 }
 
 /** Answers the protocol on one connection, such as the one an `Accept=yes` unit was started for. Resolves at its end. */
@@ -61,6 +63,10 @@ export function serveConnection<T extends ProtocolTable>(
   let timer: NodeJS.Timeout | undefined;
   const wait = (): void => {
     timer = setTimeout(() => refuse(new Error(`no complete message within ${timeoutMs} ms`)), timeoutMs);
+  };
+  const stopTimer = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
   };
 
   function refuse(error: unknown): void {
@@ -98,19 +104,21 @@ export function serveConnection<T extends ProtocolTable>(
   }
 
   socket.on('data', (chunk) => {
-    clearTimeout(timer);
     try {
-      for (const message of decoder.push(chunk)) void answer(message).catch(refuse);
+      const messages = decoder.push(chunk);
+      // The time is for the whole message: a caller that dribbles does not get more by it.
+      if (messages.length > 0) stopTimer();
+      for (const message of messages) void answer(message).catch(refuse);
     } catch (error) {
       refuse(error);
     }
-    if (decoder.isIncomplete) wait();
+    if (decoder.isIncomplete && timer === undefined) wait();
   });
   socket.on('error', () => socket.destroy());
   wait();
   return new Promise((resolve) => {
     socket.once('close', () => {
-      clearTimeout(timer);
+      stopTimer();
       gone.abort();
       resolve();
     });

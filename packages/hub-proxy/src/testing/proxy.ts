@@ -156,7 +156,9 @@ export function openClient(port: number, bytes = ''): RawClient {
           resolve();
         };
         waiting.add(check);
-        void closed.then((got) => reject(new Error(`closed before ${JSON.stringify(text)}; got ${JSON.stringify(got)}`)));
+        void closed.then((got) =>
+          reject(new Error(`closed before ${JSON.stringify(text)}; got ${JSON.stringify(got)}`)),
+        );
         check();
       }),
   };

@@ -12,7 +12,10 @@ export interface RecordingUpstream {
 }
 
 /** @param answer called with each head that is complete; writes whatever it likes */
-export function startUpstream(path: string, answer: (head: string, socket: Socket) => void): Promise<RecordingUpstream> {
+export function startUpstream(
+  path: string,
+  answer: (head: string, socket: Socket) => void,
+): Promise<RecordingUpstream> {
   let all = '';
   let connections = 0;
   const sockets = new Set<Socket>();
@@ -28,13 +31,17 @@ export function startUpstream(path: string, answer: (head: string, socket: Socke
       for (let end = head.indexOf('\r\n\r\n'); end >= 0 && !socket.destroyed; end = head.indexOf('\r\n\r\n')) {
         const complete = head.slice(0, end);
         const length = Number(/^content-length: (\d+)$/im.exec(complete)?.[1] ?? 0);
-        if (head.length < end + 4 + length) break;
+        if (head.length < end + 4 + length) {
+          if (/^expect: 100-continue$/im.test(complete)) socket.write('HTTP/1.1 100 Continue\r\n\r\n');
+          break;
+        }
         head = head.slice(end + 4 + length);
         answer(complete, socket);
       }
       for (const check of waiting) check();
     });
-    socket.on('end', () => socket.end());
+    // A test that listens for the end itself may still write.
+    socket.on('end', () => setImmediate(() => socket.end()));
     socket.on('error', () => socket.destroy());
     socket.on('close', () => sockets.delete(socket));
   });

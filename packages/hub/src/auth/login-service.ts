@@ -10,7 +10,7 @@ import { isUserName, type UserName } from '../names/user-name.js';
 import type { Authenticator, LoginAnswer } from './authenticator.js';
 import type { LoginGate } from './login-gate.js';
 import type { Sessions } from './sessions.js';
-import type { Throttle } from './throttle.js';
+import { addressBlock, type LoginSource, type Throttle } from './throttle.js';
 
 /**
  * Failed logins are answered this long after they came in, or a multiple of it: a module that takes its time must not
@@ -65,71 +65,88 @@ export class LoginService {
   }
 
   async #decide(request: LoginRequest): Promise<LoginResult> {
-    const { throttle, gate, log } = this.#options;
     const name = request.name.trim();
-    const { address } = request;
-    const blocked = await this.#throttled(name, address);
+    const blocked = this.#findBlock(await this.#sourceOf(name, request.address));
     if (blocked !== undefined) return blocked;
-    let leave: () => void;
-    try {
-      leave = await gate.enter(name, address);
-    } catch (error) {
-      if (error instanceof MetalhubError && error.code === 'MH_ERR_BUSY') return { kind: 'busy' };
-      throw error;
-    }
+    const leave = await this.#enterGate(name, request.address);
+    if (leave === undefined) return { kind: 'busy' };
     try {
       // Those who were in front may have used up what this name or address had left.
-      const blockedMeanwhile = await this.#throttled(name, address);
-      if (blockedMeanwhile !== undefined) return blockedMeanwhile;
-      if (!isUserName(name)) return this.#refuse(name, address, 'malformed', null);
-      const answer = await this.#options.authenticator.authenticate({ name, password: request.password, address });
-      if (answer.kind === 'accepted') return await this.#accept(name, answer.groups, request);
-      if (answer.kind === 'refused') return this.#refuse(name, address, answer.outcome, answer.reason);
-      throttle.noteSuccess(name);
-      this.#logFailure(answer, name, address);
-      return { kind: answer.kind };
-    } catch (error) {
-      if (!(error instanceof MetalhubError) || error.code !== 'MH_ERR_HUB_NAME_REFUSED') throw error;
-      log.warning('login refused: the name belongs to another login method', { user: shortName(name), address });
-      return { kind: 'refused' };
+      const source = await this.#sourceOf(name, request.address);
+      return this.#findBlock(source) ?? (await this.#check(source, request));
     } finally {
       leave();
     }
   }
 
-  async #throttled(name: string, address: string): Promise<LoginResult | undefined> {
-    const { throttle, database } = this.#options;
-    const isKnown = throttle.isNameBlocked(name) && (await isKnownSource(database, name, address));
-    const blockedMs = throttle.blockedForMs(name, address, isKnown);
+  async #check(source: LoginSource, request: LoginRequest): Promise<LoginResult> {
+    const { name, address } = source;
+    if (!isUserName(name)) return this.#refuse(source, 'malformed', null);
+    const answer = await this.#options.authenticator.authenticate({ name, password: request.password, address });
+    if (answer.kind === 'accepted') return await this.#accept(name, answer.groups, source, request);
+    if (answer.kind === 'refused') return this.#refuse(source, answer.outcome, answer.reason);
+    if (answer.kind !== 'failed') this.#options.throttle.noteSuccess(source);
+    this.#logFailure(answer, source);
+    return { kind: answer.kind };
+  }
+
+  async #sourceOf(name: string, address: string): Promise<LoginSource> {
+    return { name, address, isKnown: await isKnownSource(this.#options.database, name, addressBlock(address)) };
+  }
+
+  #findBlock(source: LoginSource): LoginResult | undefined {
+    const blockedMs = this.#options.throttle.blockedForMs(source);
     return blockedMs > 0 ? { kind: 'throttled', retryAfterSec: Math.ceil(blockedMs / SECOND_MS) } : undefined;
   }
 
-  async #accept(name: UserName, groups: readonly string[], request: LoginRequest): Promise<LoginResult> {
+  async #enterGate(name: string, address: string): Promise<(() => void) | undefined> {
+    try {
+      return await this.#options.gate.enter(name, addressBlock(address));
+    } catch (error) {
+      if (error instanceof MetalhubError && error.code === 'MH_ERR_BUSY') return undefined;
+      throw error;
+    }
+  }
+
+  async #accept(
+    name: UserName,
+    groups: readonly string[],
+    source: LoginSource,
+    request: LoginRequest,
+  ): Promise<LoginResult> {
     const { database, sessions, throttle, clock, log, authenticator } = this.#options;
     const { admins } = this.#options.config().hub;
     const isAdmin = admins.users.includes(name) || admins.groups.some((group) => groups.includes(group));
     const nowMs = clock.nowMs();
-    const login = await database.write(async (transaction) => {
-      const user = await noteLogin(transaction, { loginMethod: authenticator.method, name, isAdmin, nowMs });
-      await noteSource(transaction, user.id, request.address, nowMs);
-      return { user, ...(await sessions.begin(transaction, user, request)) };
-    });
-    login.commit();
-    throttle.noteSuccess(name);
-    const { user, cookie, session } = login;
-    log.notice('user logged in', { user: user.name, key: user.key, address: request.address, sessionId: session.id });
-    return { kind: 'accepted', cookie, user, session };
+    const { address } = source;
+    try {
+      const login = await database.write(async (transaction) => {
+        const user = await noteLogin(transaction, { loginMethod: authenticator.method, name, isAdmin, nowMs });
+        await noteSource(transaction, user.id, addressBlock(address), nowMs);
+        return { user, ...(await sessions.begin(transaction, user, request)) };
+      });
+      login.commit();
+      throttle.noteSuccess(source);
+      const { user, cookie, session } = login;
+      log.notice('user logged in', { user: user.name, key: user.key, address, sessionId: session.id });
+      return { kind: 'accepted', cookie, user, session };
+    } catch (error) {
+      if (!(error instanceof MetalhubError) || error.code !== 'MH_ERR_HUB_NAME_REFUSED') throw error;
+      log.warning('login refused: the name belongs to another login method', { user: shortName(name), address });
+      return { kind: 'refused' };
+    }
   }
 
-  #refuse(name: string, address: string, outcome: string, reason: string | null): LoginResult {
+  #refuse(source: LoginSource, outcome: string, reason: string | null): LoginResult {
     const { throttle, log } = this.#options;
-    const fields = { user: shortName(name), address, outcome, ...(reason !== null && { reason }) };
+    const { address } = source;
+    const fields = { user: shortName(source.name), address, outcome, ...(reason !== null && { reason }) };
     log.notice('login refused', fields);
-    if (throttle.noteFailure(name, address)) log.warning('further logins are refused for a while', fields);
+    if (throttle.noteFailure(source)) log.warning('further logins are refused for a while', fields);
     return { kind: 'refused' };
   }
 
-  #logFailure(answer: Exclude<LoginAnswer, { kind: 'accepted' | 'refused' }>, name: string, address: string): void {
+  #logFailure(answer: Exclude<LoginAnswer, { kind: 'accepted' | 'refused' }>, { name, address }: LoginSource): void {
     const fields = { user: shortName(name), address, outcome: answer.kind, reason: answer.reason ?? '' };
     if (answer.kind === 'failed') this.#options.log.error('login could not be checked', fields);
     else this.#options.log.notice('login refused', fields);

@@ -142,6 +142,14 @@ t.test('penalties outlive a restart of the hub', async (t) => {
   t.equal((await new Browser(test, '203.0.113.1').logIn('anna', 'right')).statusCode, 429);
 });
 
+t.test('H11: an IPv6 address that changes within its network stays known', async (t) => {
+  const test = await openTest(t);
+  t.equal((await new Browser(test, '2001:db8:1:2::5').logIn('anna', 'right')).statusCode, 303);
+  for (let host = 0; host < 6; host++) await new Browser(test, `192.0.2.${host}`).logIn('anna', 'guess');
+  t.equal((await new Browser(test, '2001:db8:1:2:abcd::6').logIn('anna', 'right')).statusCode, 303);
+  t.equal((await new Browser(test, '2001:db8:9:9::5').logIn('anna', 'right')).statusCode, 429);
+});
+
 t.test('administrators are those that the configuration names', async (t) => {
   const test = await openTest(t);
   test.pam.passwords.set('root-of-all', 'right');

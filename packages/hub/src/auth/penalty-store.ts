@@ -30,9 +30,10 @@ export async function storePenalties(database: Database, throttle: Throttle, clo
   await database.write((transaction) => replacePenalties(transaction, penalties));
 }
 
-function scopes({ names, addresses }: Throttle): [string, Penalties][] {
+function scopes({ names, addresses, knownSources }: Throttle): [string, Penalties][] {
   return [
     ['name', names],
     ['address', addresses],
+    ['known', knownSources],
   ];
 }

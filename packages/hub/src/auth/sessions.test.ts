@@ -38,7 +38,8 @@ async function makeFixture(test: { teardown: (end: () => Promise<void>) => void 
   const open = (): Sessions =>
     new Sessions({
       database,
-      nowMs: steadyNow(clock),
+      wallNowMs: () => clock.nowMs(),
+      steadyNowMs: steadyNow(clock),
       lifetimeSec: () => 14 * 86_400,
       onRevoked: (gone) => revoked.push(...gone),
     });
@@ -122,6 +123,18 @@ t.test('R08: a restart with a clock that is a day ahead deletes nothing', async 
   t.ok(await open().find(cookie));
 });
 
+t.test('R09: a machine that boots without the right time keeps the logins made after it came', async (t) => {
+  const { clock, open, begin } = await makeFixture(t);
+  clock.wallMs = 1000;
+  const sessions = open();
+  clock.wallMs = Date.UTC(2026, 10, 22);
+  const cookie = await begin(sessions);
+  t.ok(await sessions.find(cookie));
+  t.ok(await open().find(cookie), 'also after a restart');
+  clock.pass(14 * DAY_MS);
+  t.notOk(await sessions.find(cookie));
+});
+
 t.test('a login ends the session that the browser had, and the oldest of too many', async (t) => {
   const { clock, revoked, open, begin } = await makeFixture(t);
   const sessions = open();
@@ -141,7 +154,7 @@ t.test('a login ends the session that the browser had, and the oldest of too man
   t.equal(revoked.at(-1)?.sessionId, second.split('.')[0]);
 });
 
-t.test('ending a session revokes its tickets for as long as one could live', async (t) => {
+t.test('ending a session revokes its tickets for longer than one could live', async (t) => {
   const { clock, database, revoked, open, begin } = await makeFixture(t);
   const sessions = open();
   const cookie = await begin(sessions);
@@ -149,7 +162,7 @@ t.test('ending a session revokes its tickets for as long as one could live', asy
   if (login === undefined) throw new Error('no session');
   await sessions.end(login.session);
   t.notOk(await sessions.find(cookie));
-  t.same(revoked, [{ sessionId: login.session.id, untilMs: clock.nowMs() + 12 * HOUR_MS }]);
+  t.same(revoked, [{ sessionId: login.session.id, untilMs: clock.nowMs() + 36 * HOUR_MS }]);
   t.equal((await database.all('SELECT * FROM revocations')).length, 1, 'kept for a proxy that is away');
 });
 

@@ -24,11 +24,15 @@ const MAX_SESSIONS_PER_USER = 64;
 const TOUCH_EVERY_MS = 5 * MINUTE_MS;
 /** Expired rows stay for a while: a clock that was wrong at the start must not have deleted them. */
 const KEEP_EXPIRED_MS = 7 * DAY_MS;
+/** A ticket may have been made while the clock was ahead; its revocation must outlive it. */
+const CLOCK_MARGIN_MS = DAY_MS;
 
 export interface SessionOptions {
   database: Database;
-  /** Wall time that does not jump (steady-clock.ts). */
-  nowMs: () => number;
+  /** What is stored and goes into tickets, which the proxy judges by the same clock. */
+  wallNowMs: () => number;
+  /** What expiry is judged by (steady-clock.ts). */
+  steadyNowMs: () => number;
   lifetimeSec: () => number;
   /** Told of every session that ended before its time; the proxy must learn of it. */
   onRevoked: (revocations: readonly Revocation[]) => void;
@@ -54,7 +58,7 @@ export class Sessions {
     user: User,
     login: { address: string; replaces: string | undefined },
   ): Promise<{ cookie: string; session: Session; commit: () => void }> {
-    const nowMs = this.#options.nowMs();
+    const nowMs = this.#options.wallNowMs();
     const id = randomBytes(16).toString('hex');
     const secret = randomBytes(32);
     const expiresMs = nowMs + this.#options.lifetimeSec() * SECOND_MS;
@@ -76,7 +80,7 @@ export class Sessions {
       return undefined;
     }
     const { session, user } = stored;
-    const nowMs = this.#options.nowMs();
+    const nowMs = this.#options.steadyNowMs();
     if (nowMs >= session.expiresMs) {
       // Gone for good once seen as expired, or a clock set back would bring it to life again.
       await this.#ignoringFailure((transaction) => deleteSession(transaction, id));
@@ -91,7 +95,7 @@ export class Sessions {
   /** Like {@link find}, by public id: for the renewal of tickets. */
   async findById(id: string): Promise<Login | undefined> {
     const stored = await findSession(this.#options.database, id);
-    if (stored === undefined || this.#options.nowMs() >= stored.session.expiresMs) return undefined;
+    if (stored === undefined || this.#options.steadyNowMs() >= stored.session.expiresMs) return undefined;
     return stored;
   }
 
@@ -104,12 +108,13 @@ export class Sessions {
   }
 
   async deleteExpired(): Promise<void> {
-    const beforeMs = this.#options.nowMs() - KEEP_EXPIRED_MS;
+    const beforeMs = this.#options.steadyNowMs() - KEEP_EXPIRED_MS;
     await this.#options.database.write((transaction) => deleteExpiredSessions(transaction, beforeMs));
   }
 
   async #revoke(transaction: Transaction, ids: readonly string[]): Promise<Revocation[]> {
-    const untilMs = this.#options.nowMs() + TICKET_LIFETIME_SEC * SECOND_MS;
+    const latestMs = Math.max(this.#options.wallNowMs(), this.#options.steadyNowMs());
+    const untilMs = latestMs + TICKET_LIFETIME_SEC * SECOND_MS + CLOCK_MARGIN_MS;
     const revocations = ids.map((sessionId) => ({ sessionId, untilMs }));
     for (const revocation of revocations) await insertRevocation(transaction, revocation);
     return revocations;

@@ -74,27 +74,46 @@ t.test('penalties', async (t) => {
 });
 
 t.test('the throttle', async (t) => {
+  const stranger = (name: string, address: string) => ({ name, address, isKnown: false });
+  const owner = (name: string, address: string) => ({ name, address, isKnown: true });
+
   await t.test('H11: slows one address that tries many names', async (t) => {
     const throttle = new Throttle(new TestClock());
-    for (let name = 0; name < 9; name++) throttle.noteFailure(`name ${name}`, '192.0.2.1');
-    t.ok(throttle.blockedForMs('anna', '192.0.2.1', false) > 0);
-    t.equal(throttle.blockedForMs('anna', '192.0.2.2', false), 0);
+    for (let name = 0; name < 9; name++) throttle.noteFailure(stranger(`name ${name}`, '192.0.2.1'));
+    t.ok(throttle.blockedForMs(stranger('anna', '192.0.2.1')) > 0);
+    t.equal(throttle.blockedForMs(stranger('anna', '192.0.2.2')), 0);
+    t.equal(throttle.blockedForMs(owner('anna', '192.0.2.1')), 0, 'those who have logged in from there may');
   });
 
   await t.test('H11: slows many addresses that try one name, but not its owner', async (t) => {
     const throttle = new Throttle(new TestClock());
-    for (let host = 0; host < 1000; host++) throttle.noteFailure('anna', `192.0.2.${host}`);
-    t.ok(throttle.blockedForMs('anna', '198.51.100.1', false) > 0);
-    t.equal(throttle.blockedForMs('anna', '198.51.100.1', true), 0, 'from where she has logged in before');
-    t.equal(throttle.blockedForMs('bert', '198.51.100.1', false), 0);
+    for (let host = 0; host < 1000; host++) throttle.noteFailure(stranger('anna', `192.0.2.${host}`));
+    t.ok(throttle.blockedForMs(stranger('anna', '198.51.100.1')) > 0);
+    t.equal(throttle.blockedForMs(owner('anna', '198.51.100.1')), 0, 'from where she has logged in before');
+    t.equal(throttle.blockedForMs(stranger('bert', '198.51.100.1')), 0);
+  });
+
+  await t.test('H11: a known address is no way to guess on', async (t) => {
+    const throttle = new Throttle(new TestClock());
+    for (let tries = 0; tries < 3; tries++) throttle.noteFailure(owner('anna', '192.0.2.1'));
+    t.ok(throttle.blockedForMs(owner('anna', '192.0.2.1')) > 0);
+    t.equal(throttle.blockedForMs(owner('bert', '192.0.2.1')), 0);
+    t.equal(throttle.blockedForMs(stranger('anna', '192.0.2.9')), 0);
+  });
+
+  await t.test('H11: an owner who logs in makes no room for those who guess', async (t) => {
+    const throttle = new Throttle(new TestClock());
+    for (let host = 0; host < 5; host++) throttle.noteFailure(stranger('anna', `192.0.2.${host}`));
+    throttle.noteSuccess(owner('anna', '198.51.100.1'));
+    t.ok(throttle.blockedForMs(stranger('anna', '203.0.113.1')) > 0);
   });
 
   await t.test('forgives the name that logs in, not the address', async (t) => {
     const throttle = new Throttle(new TestClock());
-    for (let tries = 0; tries < 9; tries++) throttle.noteFailure('anna', '192.0.2.1');
-    throttle.noteSuccess('anna');
-    t.equal(throttle.blockedForMs('anna', '192.0.2.2', false), 0);
-    t.ok(throttle.blockedForMs('anna', '192.0.2.1', false) > 0);
+    for (let tries = 0; tries < 9; tries++) throttle.noteFailure(stranger('anna', '192.0.2.1'));
+    throttle.noteSuccess(stranger('anna', '192.0.2.1'));
+    t.equal(throttle.blockedForMs(stranger('anna', '192.0.2.2')), 0);
+    t.ok(throttle.blockedForMs(stranger('anna', '192.0.2.1')) > 0);
   });
 
   await t.test('takes an IPv6 network as one address', async (t) => {

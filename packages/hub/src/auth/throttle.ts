@@ -12,37 +12,62 @@ const NAME_RULES: PenaltyRules = {
 /** A classroom shares one address and mistypes together, so more has to add up before it counts. */
 const ADDRESS_RULES: PenaltyRules = { ...NAME_RULES, enforceFromMs: 45 * SECOND_MS };
 
-/** Slows down guessing, per name and per address. Subjects are hashes: people type passwords into the name field. */
+/** Who tries to log in. */
+export interface LoginSource {
+  readonly name: string;
+  readonly address: string;
+  /** The name has logged in from the address before. */
+  readonly isKnown: boolean;
+}
+
+/**
+ * Slows down guessing, per name and per address. Subjects are hashes: people type passwords into the name field.
+ *
+ * A name at an address from which it has logged in before counts by itself: what others try elsewhere, or try on other
+ * names behind the same address (a classroom, a reverse proxy), does not lock its owner out.
+ */
 export class Throttle {
   readonly names: Penalties;
   readonly addresses: Penalties;
+  readonly knownSources: Penalties;
 
   constructor(clock: Clock) {
     this.names = new Penalties(NAME_RULES, clock);
     this.addresses = new Penalties(ADDRESS_RULES, clock);
+    this.knownSources = new Penalties(NAME_RULES, clock);
   }
 
-  /** @param isKnownSource the name has logged in from there before: others' guesses do not lock its owner out */
-  blockedForMs(name: string, address: string, isKnownSource: boolean): number {
-    const nameMs = isKnownSource ? 0 : this.names.blockedForMs(subjectOf(name));
-    return Math.max(nameMs, this.addresses.blockedForMs(subjectOf(addressBlock(address))));
-  }
-
-  isNameBlocked(name: string): boolean {
-    return this.names.blockedForMs(subjectOf(name)) > 0;
+  /** Milliseconds for which an attempt is refused without looking at the password; 0 when it is not. */
+  blockedForMs(source: LoginSource): number {
+    if (source.isKnown) return this.knownSources.blockedForMs(pairOf(source));
+    const { name, address } = source;
+    return Math.max(this.names.blockedForMs(subjectOf(name)), this.addresses.blockedForMs(blockOf(address)));
   }
 
   /** @returns true when this failure is the one that begins a block, which is worth a line in the log */
-  noteFailure(name: string, address: string): boolean {
-    const isNameNew = this.names.add(subjectOf(name));
-    const isAddressNew = this.addresses.add(subjectOf(addressBlock(address)));
+  noteFailure(source: LoginSource): boolean {
+    const { name, address, isKnown } = source;
+    const isNameNew = isKnown ? this.knownSources.add(pairOf(source)) : this.names.add(subjectOf(name));
+    const isAddressNew = this.addresses.add(blockOf(address));
     return isNameNew || isAddressNew;
   }
 
-  /** The name only: somebody with an account of their own must not wipe what their address has tried on others. */
-  noteSuccess(name: string): void {
-    this.names.forgive(subjectOf(name));
+  /**
+   * Forgives its own mistakes only. Not the address: somebody with an account must not wipe what was tried on others;
+   * and an owner who logs in as always does not make room for those who guess at the name elsewhere.
+   */
+  noteSuccess(source: LoginSource): void {
+    if (source.isKnown) this.knownSources.forgive(pairOf(source));
+    else this.names.forgive(subjectOf(source.name));
   }
+}
+
+function pairOf({ name, address }: LoginSource): string {
+  return subjectOf(`${addressBlock(address)} ${name}`);
+}
+
+function blockOf(address: string): string {
+  return subjectOf(addressBlock(address));
 }
 
 /** What one customer of a network provider has: an IPv4 address, or the /64 of an IPv6 address. */

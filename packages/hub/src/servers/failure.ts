@@ -9,6 +9,7 @@ import { redactLine } from './redact.js';
 
 /** So many of the unit's last lines are shown. */
 const SHOWN_LINES = 30;
+const MAX_LINE_LENGTH = 1000;
 const LOGS_TIMEOUT_MS = 3 * SECOND_MS;
 
 /** What people are told of an error: ours by its own words, anything else not at all. */
@@ -17,11 +18,17 @@ export function failureOf(error: unknown, lines: readonly string[], nowMs: numbe
   return {
     code: known.code,
     message: known.message.slice(0, 2000),
-    hint: known.hint?.slice(0, 2000) ?? findHint(known.code, lines),
+    hint: chooseHint(known, lines)?.slice(0, 2000) ?? null,
     log_lines: [...lines],
     at_ms: nowMs,
     during: 'start',
   };
+}
+
+/** That a server ended is all the spawner can know; what it wrote last says more. Other errors explain themselves. */
+function chooseHint({ code, hint }: MetalhubError, lines: readonly string[]): string | null {
+  const found = findHint(code, lines);
+  return code === 'MH_ERR_SPAWN_EXITED' ? (found ?? hint ?? null) : (hint ?? found);
 }
 
 /** Why a server that nobody stopped is gone. */
@@ -47,5 +54,5 @@ export async function readLastLines(
   return lines
     .filter(({ time_ms }) => time_ms >= options.sinceMs - SECOND_MS)
     .slice(-SHOWN_LINES)
-    .map(({ message }) => redactLine(message, options.secrets));
+    .map(({ message }) => redactLine(message, options.secrets).slice(0, MAX_LINE_LENGTH));
 }

@@ -253,15 +253,23 @@ t.test('a unit of a user that the database does not know is left alone, and so i
   t.ok(test.logLines.some(({ level, fields }) => level === 'warning' && fields['unit'] === 'jupyter-zoe.service'));
 });
 
-t.test('S03: whoever gets the key of a running unit after the database was lost does not get the unit', async (t) => {
+t.test('A11: whoever gets the key of a running unit after the database was lost does not get the unit', async (t) => {
   const { test, anna, phase } = await makeFixture(t);
   await test.stop();
   const lost = { key: 'anna' as Key, server: '' as ServerName };
-  test.spawner.change({ ...gone(lost), active_state: 'active', invocation_id: '7'.repeat(32), start_id: 'f'.repeat(32) });
+  test.spawner.change({
+    ...gone(lost),
+    active_state: 'active',
+    invocation_id: '7'.repeat(32),
+    start_id: 'f'.repeat(32),
+  });
   await test.start();
   await until(() => test.context.servers.isSettled);
   t.not(phase(), 'ready');
-  t.equal((await anna.get(`/hub/ticket?path=/user/anna/&state=${'ab'.repeat(32)}`)).headers.location, '/hub/spawn?next=%2Fuser%2Fanna%2F');
+  t.equal(
+    (await anna.get(`/hub/ticket?path=/user/anna/&state=${'ab'.repeat(32)}`)).headers.location,
+    '/hub/spawn?next=%2Fuser%2Fanna%2F',
+  );
   t.equal(test.proxy.routes.size, 0);
   const unit = test.spawner.units.get('anna');
   if (unit === undefined) throw new Error('no unit');

@@ -140,9 +140,7 @@ export function gone({ key, server }: Pick<ServerStatus, 'key' | 'server'>): Ser
   };
 }
 
-export function refuseStart(
-  code: 'MH_ERR_SPAWN_EXITED' | 'MH_ERR_SPAWN_IDENTITY'
-): never {
+export function refuseStart(code: 'MH_ERR_SPAWN_EXITED' | 'MH_ERR_SPAWN_IDENTITY'): never {
   throw new MetalhubError(code, { details: { result: 'exit-code', status: 1 } });
 }
 

@@ -11,7 +11,7 @@ export interface StoredPenalty {
 }
 
 /** The heaviest are kept. */
-export const MAX_STORED_PENALTIES = 4096;
+export const MAX_STORED_PENALTIES = 1024;
 
 const count = integer(0, Number.MAX_SAFE_INTEGER);
 const penaltyRow = object({
@@ -24,7 +24,7 @@ const penaltyRow = object({
 
 export async function listPenalties(database: Database): Promise<StoredPenalty[]> {
   const rows = await database.all('SELECT scope, subject, remaining_ms, enforced, stored_ms FROM penalties LIMIT ?', [
-    2 * MAX_STORED_PENALTIES,
+    4 * MAX_STORED_PENALTIES,
   ]);
   return rows.map((row) => {
     const { remaining_ms, enforced, stored_ms, ...same } = penaltyRow(row, 'penalties');

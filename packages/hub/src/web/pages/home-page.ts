@@ -1,4 +1,4 @@
-import { html, type Html } from './html.js';
+import { type Html, html } from './html.js';
 import { renderBox, renderDocument } from './layout.js';
 import { renderFailure, renderStartForm, renderState, renderStopForm, renderTime } from './server-parts.js';
 import type { ServerView } from './views.js';

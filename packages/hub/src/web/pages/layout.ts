@@ -1,4 +1,4 @@
-import { flag, html, type Html } from './html.js';
+import { flag, type Html, html } from './html.js';
 
 export const HOME_PATH = '/hub/home';
 const STATIC_PATH = '/hub/static';

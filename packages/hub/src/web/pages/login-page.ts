@@ -1,4 +1,4 @@
-import { flag, html, type Html } from './html.js';
+import { flag, type Html, html } from './html.js';
 import { csrfField, hiddenField, renderBox, renderDocument } from './layout.js';
 
 export interface LoginPageOptions {

@@ -1,4 +1,4 @@
-import { flag, html, type Html } from './html.js';
+import { flag, type Html, html } from './html.js';
 import { renderDocument } from './layout.js';
 import { renderFailure, renderStartForm, renderStopForm } from './server-parts.js';
 import { foldProgress, type Progress, type Step } from './steps.js';

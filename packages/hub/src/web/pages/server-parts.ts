@@ -1,4 +1,4 @@
-import { flag, html, type Html } from './html.js';
+import { flag, type Html, html } from './html.js';
 import { csrfField, hiddenField } from './layout.js';
 import type { FailureView, ServerState, ServerView } from './views.js';
 

@@ -1,4 +1,4 @@
-import { html, type Html } from './html.js';
+import { type Html, html } from './html.js';
 import { HOME_PATH, renderDocument } from './layout.js';
 import { renderFailure, renderStartForm } from './server-parts.js';
 import { isLocalPath } from './text.js';

@@ -1,0 +1,120 @@
+import { SECOND_MS } from '@metalhub/base/time.js';
+import t from 'tap';
+import { exchangeBytes, fieldOf, openClient, type RawClient, startProxy, type TestProxy } from './testing/proxy.js';
+import { ticketClaims } from './testing/tickets.js';
+import { ok, startUpstream } from './testing/upstream.js';
+
+const SWITCH =
+  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n';
+
+async function setUp(t: { teardown(end: () => Promise<void>): void }) {
+  const proxy = await startProxy();
+  let finishSlow: () => void = () => undefined;
+  const server = await startUpstream(proxy.serverPath, (head, socket) => {
+    if (head.includes('/slow')) {
+      finishSlow = () => void socket.write(ok('late'));
+      return;
+    }
+    if (!head.includes('/ws')) return void socket.write(ok('soon'));
+    socket.write(SWITCH);
+    socket.on('data', (chunk) => socket.write(chunk));
+  });
+  t.teardown(async () => {
+    await server.close();
+    await proxy.close();
+  });
+  const ticket = await proxy.key.sign(ticketClaims(Math.floor(Date.now() / SECOND_MS)));
+  const fields = [
+    `Host: localhost:${proxy.port}`,
+    `Cookie: metalhub-ticket=${ticket}`,
+    `Origin: http://localhost:${proxy.port}`,
+  ];
+  const get = (path: string) => [`GET /user/anna${path} HTTP/1.1`, ...fields, '', ''].join('\r\n');
+  return { proxy, get, fields, server, finishSlow: () => finishSlow() };
+}
+
+async function openTunnel(proxy: TestProxy, fields: readonly string[]): Promise<RawClient> {
+  const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: eA=='];
+  const client = openClient(proxy.port, ['GET /user/anna/ws HTTP/1.1', ...fields, ...upgrade, '', ''].join('\r\n'));
+  await client.waitFor('101');
+  return client;
+}
+
+t.test('a draining worker finishes requests, keeps tunnels, and ends with the last of them', async (t) => {
+  const { proxy, get, fields, server, finishSlow } = await setUp(t);
+  const tunnel = await openTunnel(proxy, fields);
+  const running = openClient(proxy.port, get('/slow'));
+  await server.waitFor('/slow');
+  const idle = openClient(proxy.port, get('/x'));
+  await idle.waitFor('soon');
+  proxy.worker.drain(60_000);
+  t.equal(await exchangeBytes(proxy.port, get('/x')), '', 'no new connection is accepted');
+  finishSlow();
+  const answer = await running.closed;
+  t.match(answer, /late$/);
+  t.equal(fieldOf(answer, 'connection'), 'close');
+  idle.send(get('/y'));
+  const second = await idle.closed;
+  t.equal(second.match(/soon/g)?.length, 2, 'an idle connection may still ask once');
+  t.equal(fieldOf(second.slice(second.indexOf('HTTP/1.1', 5)), 'connection'), 'close');
+  tunnel.send('\x81\x02hi');
+  await tunnel.waitFor('\x81\x02hi');
+  t.equal(proxy.worker.report().connections, 1);
+  tunnel.socket.destroy();
+  await proxy.ended;
+  t.pass('the worker is empty');
+});
+
+t.test('R04: at the deadline WebSockets are closed with 1001, not before, and between two frames', async (t) => {
+  const { proxy, fields } = await setUp(t);
+  const tunnel = await openTunnel(proxy, fields);
+  proxy.worker.drain(400);
+  tunnel.send('\x81\x04he');
+  await tunnel.waitFor('\x81\x04he');
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  t.notMatch(tunnel.received(), '\x88');
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  t.notMatch(tunnel.received(), '\x88', 'a frame has begun');
+  tunnel.send('ll\x81\x01x');
+  t.match(await tunnel.closed, /\x81\x04hell\x88\x02\x03\xe9$/);
+});
+
+t.test('an ordered end closes everything within its time', async (t) => {
+  const { proxy, fields } = await setUp(t);
+  const tunnels = await Promise.all(Array.from({ length: 5 }, () => openTunnel(proxy, fields)));
+  t.equal(proxy.worker.report().tunnels, 5);
+  proxy.worker.end(100);
+  for (const tunnel of tunnels) t.match(await tunnel.closed, /\x88\x02\x03\xe9$/);
+  await proxy.ended;
+});
+
+t.test('a removed route ends its tunnels, a route that stays the same keeps them', async (t) => {
+  const { proxy, fields } = await setUp(t);
+  const tunnel = await openTunnel(proxy, fields);
+  await proxy.setState({ routes: [proxy.annasRoute()] });
+  tunnel.send('\x81\x02hi');
+  await tunnel.waitFor('\x81\x02hi');
+  await proxy.setState({ routes: [proxy.annasRoute({ invocation_id: 'c'.repeat(32) })] });
+  t.match(await tunnel.closed, /\x88\x02\x03\xe9$/, 'a new start of the server is another server');
+});
+
+t.test('P11: half-closes are passed on both ways', async (t) => {
+  const proxy = await startProxy();
+  const server = await startUpstream(proxy.serverPath, (_head, socket) => {
+    socket.write(SWITCH);
+    socket.on('end', () => socket.end('\x81\x03bye', 'latin1'));
+  });
+  t.teardown(async () => {
+    await server.close();
+    await proxy.close();
+  });
+  const ticket = await proxy.key.sign(ticketClaims(Math.floor(Date.now() / SECOND_MS)));
+  const fields = [
+    `Host: localhost:${proxy.port}`,
+    `Cookie: metalhub-ticket=${ticket}`,
+    `Origin: http://localhost:${proxy.port}`,
+  ];
+  const tunnel = await openTunnel(proxy, fields);
+  tunnel.socket.end();
+  t.match(await tunnel.closed, /\x81\x03bye$/);
+});

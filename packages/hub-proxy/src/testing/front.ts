@@ -1,0 +1,34 @@
+import type { Socket } from 'node:net';
+import { SECOND_MS } from '@metalhub/base/time.js';
+import { startProxy, type TestProxy } from './proxy.js';
+import { ticketClaims } from './tickets.js';
+import { ok, type RecordingUpstream, startUpstream } from './upstream.js';
+
+/** A worker with both kinds of upstream, for tests of what goes through it. */
+export interface Front {
+  readonly proxy: TestProxy;
+  /** Anna's, behind a ticket. */
+  readonly server: RecordingUpstream;
+  readonly hub: RecordingUpstream;
+  /** Header line with a valid ticket. */
+  readonly cookie: string;
+}
+
+export async function startFront(
+  t: { teardown(end: () => Promise<void>): void },
+  answer: (head: string, socket: Socket) => void = (_head, socket) => void socket.write(ok('fine')),
+): Promise<Front> {
+  const proxy = await startProxy();
+  const server = await startUpstream(proxy.serverPath, answer);
+  const hub = await startUpstream(proxy.hubPath, (head, socket) => {
+    answer(head, socket);
+    socket.end();
+  });
+  t.teardown(async () => {
+    await server.close();
+    await hub.close();
+    await proxy.close();
+  });
+  const ticket = await proxy.key.sign(ticketClaims(Math.floor(Date.now() / SECOND_MS)));
+  return { proxy, server, hub, cookie: `Cookie: metalhub-ticket=${ticket}` };
+}
