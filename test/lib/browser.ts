@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
 
 export const PUBLIC_URL = 'http://localhost:8000';
 
@@ -58,16 +58,26 @@ export async function saveNotebook(page: Page): Promise<void> {
 /** Runs code in the last cell of the open notebook and returns the text of its output. */
 export async function runCell(page: Page, code: string): Promise<string> {
   const cells = page.locator('.jp-Notebook .jp-CodeCell');
-  const cell = cells.last();
-  const index = (await cells.count()) - 1;
+  const cell = cells.nth((await cells.count()) - 1);
   await cell.locator('.cm-content').click();
   // In one line, because the editor would indent further ones by itself.
   const line = code.includes('\n') ? `exec(__import__("base64").b64decode("${Buffer.from(code).toString('base64')}"))` : code;
   await page.keyboard.insertText(line);
-  await page.keyboard.press('Shift+Enter');
-  const output = cells.nth(index).locator('.jp-OutputArea-output');
-  await output.first().waitFor({ timeout: 60_000 });
-  return (await output.first().innerText()).trim();
+  await runSelected(page, cell);
+  const output = cell.locator('.jp-OutputArea-output').first();
+  await output.waitFor({ timeout: 60_000 });
+  return (await output.innerText()).trim();
+}
+
+/** JupyterLab connects to a new kernel twice and forgets what was run in between, so it may have to be run again. */
+async function runSelected(page: Page, cell: Locator): Promise<void> {
+  const prompt = cell.locator('.jp-InputPrompt');
+  for (let tries = 0; tries < 5; tries++) {
+    await page.keyboard.press('Shift+Enter');
+    await page.waitForTimeout(1000);
+    if (!/\[ \]/.test(await prompt.innerText())) return;
+    await cell.locator('.cm-content').click();
+  }
 }
 
 /** A picture for a person to look at, when METALHUB_SCREENSHOTS names a directory. */

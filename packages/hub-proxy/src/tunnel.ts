@@ -77,9 +77,20 @@ export function runTunnel(
     upstream.end();
     finishWithin(HALF_OPEN_MS);
   });
-  for (const side of [client, upstream]) {
+  for (const [side, other] of [
+    [client, upstream],
+    [upstream, client],
+  ] as const) {
     side.on('error', finish);
-    side.on('close', finish);
+    // What it sent may still wait to be written to the other side: that one ends by itself, or after a time.
+    side.on('close', (hadError?: boolean) => {
+      if (hadError === true || other.destroyed || other.writableFinished) finish();
+      else {
+        other.end();
+        finishWithin(CLOSE_WAIT_MS);
+        other.once('finish', finish);
+      }
+    });
   }
   if (upstreamFirst !== undefined) passToClient(upstreamFirst);
   client.resume();

@@ -165,6 +165,11 @@ def arguments(credential):
 
 
 def main():
+    if sys.argv[1:] == ["--check"]:
+        # For `hubctl doctor`: refuses as a start would, without starting anything.
+        check_jupyter()
+        import_lab()
+        return
     taken = take_environment()
     listening = take_socket(taken)
     credential = read_credential(taken)

@@ -20,6 +20,7 @@ t.test(
     t.equal(calls, 1);
     idle.touch();
     idle.stop();
+    idle.touch();
     await sleep(100);
     t.equal(calls, 1, 'stopped');
   },

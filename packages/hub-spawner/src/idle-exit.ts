@@ -15,6 +15,7 @@ export interface IdleExitOptions {
 /** Calls back once nothing was asked for long enough, and nothing is left to look after. */
 export function createIdleExit({ idleMs, isBusy, onIdle }: IdleExitOptions): IdleExit {
   let timer: NodeJS.Timeout | undefined;
+  let isStopped = false;
 
   function arm(): void {
     timer = setTimeout(() => {
@@ -27,8 +28,12 @@ export function createIdleExit({ idleMs, isBusy, onIdle }: IdleExitOptions): Idl
   return {
     touch() {
       clearTimeout(timer);
-      arm();
+      // The last requests end after the stop; a new timer would keep the process.
+      if (!isStopped) arm();
     },
-    stop: () => clearTimeout(timer),
+    stop() {
+      isStopped = true;
+      clearTimeout(timer);
+    },
   };
 }

@@ -11,7 +11,8 @@ const server = guarded(isServerName, 'a server name');
 
 export const PROFILE_NAME_PATTERN = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 /** Percent-encoded path of a server, with both slashes. It reaches the server inside its credential, never systemd. */
-export const BASE_URL_PATTERN = /^\/user\/(?:[A-Za-z0-9._~@-]|%[0-9A-F]{2})+\/(?:[a-z0-9-]+\/)?$/;
+/** No `.` or `..` segment: a browser would resolve it away. */
+export const BASE_URL_PATTERN = /^\/user\/(?!\.{1,2}\/)(?:[A-Za-z0-9._~@-]|%[0-9A-F]{2})+\/(?:[a-z0-9-]+\/)?$/;
 
 export const serverStatusShape = object({
   key,
