@@ -110,7 +110,9 @@ t.test('without Jupyter a start fails within a second and names the package', as
   const event = await start();
   t.equal(event['failed'], true);
   t.match(JSON.stringify(event), /apt install jupyterlab/);
-  t.comment(`failed after ${(performance.now() - begin).toFixed(0)} ms`);
+  const ms = performance.now() - begin;
+  t.comment(`failed after ${ms.toFixed(0)} ms`);
+  t.ok(ms < 10_000, 'not after a time-out');
   t.match(await machine.exec(['hubctl', 'doctor']), { code: 1, stdout: /FAILED +Jupyter of profile default/ });
   await machine.run(['mv', '/usr/lib/python3/dist-packages/jupyterlab.away', '/usr/lib/python3/dist-packages/jupyterlab']);
 });
@@ -124,12 +126,15 @@ t.test('a server that exits at once is explained with its own last lines', async
 });
 
 t.test('a server that prints its secrets shows them to nobody', async (t) => {
-  await useProgram('cat "$CREDENTIALS_DIRECTORY"/*; echo; exit 1');
+  await useProgram('cat "$CREDENTIALS_DIRECTORY"/*; echo; cp "$CREDENTIALS_DIRECTORY"/server.json "$HOME/seen"; exit 1');
   const event = await start();
   t.equal(event['failed'], true);
-  const home = (await visitor.navigate('/hub/home')).text;
-  t.notMatch(JSON.stringify(event) + home, /"token\\*": *\\*"[A-Za-z0-9_-]{43}/);
-  t.notMatch(JSON.stringify(event) + home, /[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])(?=\\*")/);
+  const seen = await machine.readFile('/var/lib/private/metalhub/home/anna/seen');
+  const { token } = JSON.parse(seen) as { token: string };
+  t.match(token, /^[\w-]{43}$/);
+  const shown = JSON.stringify(event) + (await visitor.navigate('/hub/home')).text;
+  t.match(shown, /base_url/, 'its output is shown');
+  t.notOk(shown.includes(token), 'without the token');
 });
 
 t.test('a server that hangs is ended at the time-out, and a Stop ends it before', async (t) => {
@@ -211,7 +216,7 @@ t.test('R07: a full disk refuses new logins with a reason, keeps what runs, and 
 
 t.test('a database of a newer version is refused with a clear message and left alone', async (t) => {
   await machine.run(['systemctl', 'stop', 'hub.service']);
-  const edit = `import sqlite3; c = sqlite3.connect("/var/lib/metalhub/hub/hub.sqlite"); c.execute("PRAGMA user_version = 999"); c.commit()`;
+  const edit = `import sqlite3; c = sqlite3.connect("/var/lib/metalhub/hub/hub.sqlite"); c.execute("INSERT INTO schema_version VALUES (999, 0)"); c.commit()`;
   await machine.run(['cp', '-a', '/var/lib/metalhub/hub/hub.sqlite', '/run/hub.sqlite']);
   await machine.run(['python3', '-c', edit]);
   const since = await machine.cursor();

@@ -43,7 +43,7 @@ export const profileSchema = Type.Object(
       description: 'Short name, unique.',
     }),
     title: Type.String({ default: 'JupyterLab', minLength: 1, maxLength: 200, description: 'What users see.' }),
-    description: Type.String({ default: '', maxLength: 1000, description: 'A sentence for users.' }),
+    description: Type.String({ default: '', maxLength: 1000, description: 'A sentence for users, below the title.' }),
     python: Type.String({
       pattern: '^/[^\\s\\p{Cc}%$"\'\\\\]+$',
       maxLength: 1024,
@@ -118,10 +118,10 @@ export const configSchema = Type.Object(
     ),
     tls: Type.Object(
       {
-        cert_file: Type.String({ pattern: '^(/.*)?$', default: '', description: 'Certificate chain (PEM).' }),
-        key_file: Type.String({ pattern: '^(/.*)?$', default: '', description: 'Private key (PEM).' }),
+        cert_file: Type.String({ pattern: '^(/.*)?$', default: '', description: 'Not in this version, leave it empty: certificate chain (PEM).' }),
+        key_file: Type.String({ pattern: '^(/.*)?$', default: '', description: 'Not in this version, leave it empty: private key (PEM).' }),
       },
-      { ...closed, default: {}, description: 'Encryption at the proxy itself.' },
+      { ...closed, default: {}, description: 'Not in this version: encryption at the proxy itself. Put a web server that encrypts in front of it.' },
     ),
     hub: Type.Object(
       {

@@ -6,7 +6,9 @@ import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import {
   type GenerationReport,
   type ProxyStatus,
+  type RevocationRequest,
   type RouteReport,
+  revocationListRequestShape,
   revocationRequestShape,
   routeRequestShape,
 } from '@metalhub/wire/proxy-api.js';
@@ -15,11 +17,12 @@ import {
   defaultRoute,
   MAX_KEYS,
   MAX_ROUTES,
+  type ProxyState,
   publicKeyShape,
   type Route,
   withKeys,
   withoutRoute,
-  withRevocation,
+  withRevocations,
   withRoute,
 } from './proxy-state.js';
 import { type AllowedTargets, formatTarget, makeRoute, parsePrefix } from './route-target.js';
@@ -28,6 +31,8 @@ import type { Supervisor } from './supervisor.js';
 
 const ROUTES = '/api/routes';
 const BODY_LIMIT_BYTES = 64 * 1024;
+/** 20 000 entries, with room for white space. */
+const REVOCATIONS_BODY_LIMIT_BYTES = 4 * 1024 * 1024;
 const HUB_TIMEOUT_MS = SECOND_MS;
 const STATUS_OF: Partial<Record<ErrorCode, number>> = {
   MH_ERR_PROXY_TARGET: 400,
@@ -67,15 +72,26 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
     );
   });
 
+  /** Resolves when all generations have the change; without one nothing is written or sent. */
+  async function change(make: (state: ProxyState) => ProxyState): Promise<void> {
+    let isChanged = false;
+    await store.update((state) => {
+      const next = make(state);
+      isChanged = next !== state;
+      return next;
+    });
+    // Who made the same change a moment ago may still be sending it.
+    await (isChanged ? supervisor.pushState() : supervisor.pushed());
+  }
+
   async function addRoute(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const route = makeRoute(prefixOf(request), checked(routeRequestShape, request.body), parts.allowed);
     if (route.prefix !== '/') {
-      await store.update((state) => {
+      await change((state) => {
         if (state.routes.length >= MAX_ROUTES)
           throw new MetalhubError('MH_ERR_PROXY_ROUTE', { details: { reason: 'too many routes' } });
         return withRoute(state, route);
       });
-      await supervisor.pushState();
     }
     reply.code(201).send();
   }
@@ -99,15 +115,13 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
 
   app.put('/api/keys', async (request, reply) => {
     const { keys } = checked(keysShape, request.body);
-    await store.update((state) => withKeys(state, keys));
-    await supervisor.pushState();
+    await change((state) => withKeys(state, keys));
     reply.code(204).send();
   });
 
-  app.post('/api/revocations', async (request, reply) => {
-    const revocation = checked(revocationRequestShape, request.body);
-    await store.update((state) => withRevocation(state, revocation, Math.floor(clock.nowMs() / SECOND_MS)));
-    await supervisor.pushState();
+  app.post('/api/revocations', { bodyLimit: REVOCATIONS_BODY_LIMIT_BYTES }, async (request, reply) => {
+    const revocations = revocationsOf(request.body);
+    await change((state) => withRevocations(state, revocations, Math.floor(clock.nowMs() / SECOND_MS)));
     reply.code(204).send();
   });
 
@@ -146,6 +160,11 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
 function prefixOf(request: FastifyRequest): string {
   const path = (request.raw.url ?? '').split('?', 1)[0] ?? '';
   return path.slice(ROUTES.length) || '/';
+}
+
+function revocationsOf(body: unknown): readonly RevocationRequest[] {
+  const isList = typeof body === 'object' && body !== null && 'revocations' in body;
+  return isList ? checked(revocationListRequestShape, body).revocations : [checked(revocationRequestShape, body)];
 }
 
 function checked<T>(shape: Shape<T>, body: unknown): T {

@@ -1,5 +1,5 @@
 import { HUB_COOKIE_PREFIX } from '@metalhub/wire/ticket.js';
-import { findField, type HeaderField } from './header-fields.js';
+import type { HeaderField } from './header-fields.js';
 
 /** Cookies that belong to the hub and the proxy, also under the browser's protected prefixes. */
 export function isHubCookie(name: string): boolean {
@@ -50,9 +50,4 @@ function splitOnce(attribute: string): [string, string] {
   const equals = attribute.indexOf('=');
   if (equals < 0) return [attribute, ''];
   return [attribute.slice(0, equals).trim(), attribute.slice(equals + 1).trim()];
-}
-
-/** Whether a response to a request below `prefix` may give a service worker this scope. */
-export function isScopeWithin(fields: readonly HeaderField[], prefix: string): boolean {
-  return findField(fields, 'service-worker-allowed')?.startsWith(prefix) ?? true;
 }

@@ -1,4 +1,4 @@
-import { isHubCookie, isScopeWithin, mayServerSetCookie, withoutHubCookies } from './cookies.js';
+import { isHubCookie, mayServerSetCookie, withoutHubCookies } from './cookies.js';
 import { foldedName, type HeaderField } from './header-fields.js';
 import { hostText } from './host.js';
 import type { Route } from './proxy-state.js';
@@ -111,6 +111,7 @@ function isAllowedOf(route: Route, lower: string, value: string): boolean {
     return !isHubCookie(value.split('=', 1)[0]?.trim() ?? '');
   }
   if (lower === 'clear-site-data') return false;
-  if (lower === 'service-worker-allowed') return isScopeWithin([{ name: lower, lower, value }], route.prefix);
+  // A scope needs no wider one than its script's path, and a browser resolves `..` in it.
+  if (lower === 'service-worker-allowed') return route.auth !== 'ticket';
   return true;
 }

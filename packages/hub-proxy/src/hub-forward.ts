@@ -11,8 +11,9 @@ export const TARGET_FIELD = 'X-Metalhub-Target';
 /** Says whether the visitor looks at a page; decided by the strict front. */
 export const NAVIGATION_FIELD = 'X-Metalhub-Navigation';
 
-// Node's client needs a time-out here; an event stream may be silent for long. The largest a timer takes.
-const NO_TIMEOUT_MS = 2 ** 31 - 1;
+// A hub that cannot start leaves its visitors in its socket's backlog: after this they are told instead. Event streams
+// are exempt. Above what a login may take that asks a slow directory.
+const SILENCE_TIMEOUT_MS = 20_000;
 const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT', 'OPTIONS'];
 
 /**
@@ -45,7 +46,7 @@ export class HubForward {
       prefix: '/',
       httpMethods: METHODS,
       undici: false,
-      http: { requestOptions: { agent: new Agent({ keepAlive: false }), timeout: NO_TIMEOUT_MS } },
+      http: { requestOptions: { agent: new Agent({ keepAlive: false }), timeout: SILENCE_TIMEOUT_MS } },
       disableRequestLogging: true,
       // With the prefix `/` it would turn `/hub/` into `//hub/`, another host.
       internalRewriteLocationHeader: false,

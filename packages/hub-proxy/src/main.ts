@@ -69,13 +69,15 @@ function noteEarlySignals(): () => ReadonlySet<NodeJS.Signals> {
   const note = (signal: NodeJS.Signals): void => void seen.add(signal);
   // A stop that ends everything is followed by SIGTERM; SIGTERM alone leaves nothing undone.
   const leave = (): void => {
-    if (!seen.has('SIGUSR2')) process.exit(0);
+    if (!seen.has('SIGUSR2') && !seen.has('SIGWINCH')) process.exit(0);
   };
   process.on('SIGHUP', note);
+  process.on('SIGWINCH', note);
   process.on('SIGUSR2', note);
   process.on('SIGTERM', leave);
   return () => {
     process.off('SIGHUP', note);
+    process.off('SIGWINCH', note);
     process.off('SIGUSR2', note);
     process.off('SIGTERM', leave);
     return seen;
@@ -118,6 +120,8 @@ function handleSignals(supervisor: Supervisor, closeControl: () => Promise<void>
   process.on('SIGINT', () => void leave(async () => supervisor.leave()).catch(failed));
   // Sent by hub-proxy-stop when the unit is stopped, not restarted.
   process.on('SIGUSR2', () => void leave(() => supervisor.endAll()).catch(failed));
+  // Sent by hub-proxy-stop when the listening socket is replaced: nobody may hold the old one any more.
+  process.on('SIGWINCH', () => void leave(() => supervisor.drainAll()).catch(failed));
   process.on('SIGHUP', () => {
     reloading = reloading.then(() => (isLeaving ? undefined : reload()));
   });

@@ -80,20 +80,28 @@ export function withoutRoute(state: ProxyState, prefix: string): ProxyState | un
   return routes.length === state.routes.length ? undefined : { ...state, version: state.version + 1, routes };
 }
 
+/** The same state when these are its keys already. */
 export function withKeys(state: ProxyState, keys: readonly PublicKey[]): ProxyState {
+  if (JSON.stringify(keys) === JSON.stringify(state.keys)) return state;
   return { ...state, version: state.version + 1, keys: [...keys] };
 }
 
-/** The later end wins when a session is revoked twice; what is past is dropped. */
-export function withRevocation(state: ProxyState, revocation: Revocation, nowSec: number): ProxyState {
-  const before = state.revocations.find(({ session_id }) => session_id === revocation.session_id);
-  const until = Math.max(before?.until ?? 0, revocation.until);
-  const others = state.revocations.filter(
-    (other) => other.session_id !== revocation.session_id && other.until >= nowSec,
-  );
-  const kept = others.slice(Math.max(0, others.length + 1 - MAX_REVOCATIONS));
-  const revocations = [...kept, { session_id: revocation.session_id, until }];
-  return { ...state, version: state.version + 1, revocations };
+/**
+ * The later end wins when a session is revoked twice; what is past is dropped, and the oldest when there are too many.
+ * The same state when it knows them all.
+ */
+export function withRevocations(state: ProxyState, revocations: readonly Revocation[], nowSec: number): ProxyState {
+  const known = new Map(state.revocations.map(({ session_id, until }) => [session_id, until]));
+  const news = revocations.filter(({ session_id, until }) => until >= nowSec && until > (known.get(session_id) ?? -1));
+  if (news.length === 0) return state;
+  for (const { session_id, until } of news) {
+    const latest = Math.max(until, known.get(session_id) ?? 0);
+    // To the end: the oldest go first.
+    known.delete(session_id);
+    known.set(session_id, latest);
+  }
+  const living = [...known].filter(([, until]) => until >= nowSec).slice(-MAX_REVOCATIONS);
+  return { ...state, version: state.version + 1, revocations: living.map(([session_id, until]) => ({ session_id, until })) };
 }
 
 /** Two routes with one identity lead to the same running server for the same visitor: what is open may stay open. */

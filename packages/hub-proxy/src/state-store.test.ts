@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { defaultRoute, EMPTY_STATE, withKeys, withoutRoute, withRevocation, withRoute } from './proxy-state.js';
+import { defaultRoute, EMPTY_STATE, withKeys, withoutRoute, withRevocations, withRoute } from './proxy-state.js';
 import { StateStore } from './state-store.js';
 import { TestLog } from './testing/proxy.js';
 
@@ -83,12 +83,22 @@ t.test('routes are replaced by prefix, revocations by session, and old ones are 
   t.equal(withoutRoute(twice, '/user/bob/'), undefined);
   t.same(withoutRoute(twice, '/user/anna/')?.routes, []);
   const [a, b] = ['a'.repeat(32), 'b'.repeat(32)];
-  const revoked = withRevocation(
-    withRevocation(EMPTY_STATE, { session_id: a, until: 100 }, 50),
-    { session_id: a, until: 90 },
-    50,
-  );
+  const revoked = withRevocations(EMPTY_STATE, [{ session_id: a, until: 100 }], 50);
   t.same(revoked.revocations, [{ session_id: a, until: 100 }]);
-  t.same(withRevocation(revoked, { session_id: b, until: 300 }, 200).revocations, [{ session_id: b, until: 300 }]);
-  t.same(withKeys(revoked, []).keys, []);
+  t.same(withRevocations(revoked, [{ session_id: b, until: 300 }], 200).revocations, [{ session_id: b, until: 300 }]);
+  const twiceInOne = [{ session_id: b, until: 90 }, { session_id: a, until: 120 }, { session_id: b, until: 70 }];
+  t.same(withRevocations(revoked, twiceInOne, 50).revocations, [{ session_id: a, until: 120 }, { session_id: b, until: 90 }]);
+});
+
+t.test('what changes nothing leaves the very same state', async (t) => {
+  const key = { kty: 'OKP', crv: 'Ed25519', x: 'x'.repeat(43), kid: 'k' } as const;
+  const a = 'a'.repeat(32);
+  const state = withRevocations(withKeys(EMPTY_STATE, [key]), [{ session_id: a, until: 100 }], 50);
+  t.equal(withKeys(state, [{ ...key }]), state);
+  t.not(withKeys(state, [{ ...key, kid: 'other' }]), state);
+  t.equal(withRevocations(state, [], 50), state);
+  t.equal(withRevocations(state, [{ session_id: a, until: 90 }], 50), state, 'a revocation is never shortened');
+  t.equal(withRevocations(state, [{ session_id: 'b'.repeat(32), until: 40 }], 50), state, 'past already');
+  t.not(withRevocations(state, [{ session_id: a, until: 101 }], 50), state);
+  t.same(withKeys(state, []).keys, []);
 });

@@ -136,7 +136,7 @@ t.test('an event stream of the hub comes through as it is written', async (t) =>
   t.pass('and the hub hears of the end');
 });
 
-t.test('hop-by-hop fields and hub cookies end at the proxy, on the way back too', async (t) => {
+t.test('U06: hop-by-hop fields and hub cookies end at the proxy, on the way back too', async (t) => {
   const { proxy, server, cookie } = await startFront(t, (_head, socket) =>
     socket.write(
       ok('x', [
@@ -144,7 +144,8 @@ t.test('hop-by-hop fields and hub cookies end at the proxy, on the way back too'
         'Set-Cookie: ok=1; Path=/user/anna/',
         'Set-Cookie: evil=1; Path=/',
         'Clear-Site-Data: "*"',
-        'Service-Worker-Allowed: /',
+        'Service-Worker-Allowed: /user/anna/../../',
+        'Service-Worker-Allowed: /user/anna/',
         'Connection: X-Hop',
         'X-Hop: 1',
         'Keep-Alive: timeout=5',

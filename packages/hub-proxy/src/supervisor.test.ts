@@ -1,5 +1,6 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -152,6 +153,60 @@ t.test('R01 R04: a successor takes over without a gap, and reaches the tunnels o
   t.same(readdirSync(join(directory, 'gen')), ['99.sock.tmp']);
 });
 
+t.test('a listening socket is given back at once, and what is open goes on', async (t) => {
+  const { directory, listening, key, openTunnel, get } = await setUp(t);
+  const first = await startSupervisor(directory, listening.fd);
+  await first.call('PUT', '/api/keys', { keys: [key.publicKey] });
+  const route = { target: first.target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+  await first.call('POST', '/api/routes/user/anna', route);
+  const tunnel = await openTunnel();
+  await first.supervisor.drainAll();
+  t.match(await first.supervisor.reports(), [{ draining: true, tunnels: 1 }]);
+  await first.leave();
+  const second = await startSupervisor(directory, listening.fd);
+  t.equal(await get(), 200);
+  tunnel.send('\x81\x02hi');
+  await tunnel.waitFor('\x81\x02hi');
+  await second.supervisor.endAll();
+  await second.leave();
+});
+
+t.test('a generation that does not answer for a while is found again; the socket of a dead one is removed', async (t) => {
+  const { directory, listening, key, openTunnel } = await setUp(t);
+  const gen = join(directory, 'gen');
+  const first = await startSupervisor(directory, listening.fd);
+  await first.call('PUT', '/api/keys', { keys: [key.publicKey] });
+  const route = { target: first.target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+  await first.call('POST', '/api/routes/user/anna', route);
+  const tunnel = await openTunnel();
+  await first.leave();
+  const real = join(gen, 'real');
+  renameSync(join(gen, '1.sock'), real);
+  let isDeaf = true;
+  const relay = createServer((socket) => {
+    if (isDeaf) return void socket.destroy();
+    const onward = connect(real);
+    socket.pipe(onward).pipe(socket);
+    for (const end of [socket, onward]) end.on('error', () => end.destroy());
+  });
+  await new Promise<void>((resolve) => relay.listen(join(gen, '1.sock'), resolve));
+  t.teardown(() => void relay.close());
+  writeFileSync(join(gen, '2.sock'), '');
+  const second = await startSupervisor(directory, listening.fd);
+  const generations = async () => JSON.parse((await second.call('GET', '/api/status')).body).generations;
+  t.match(await generations(), [{ generation: 3 }]);
+  t.same(readdirSync(gen).sort(), ['1.sock', '3.sock', 'real'], 'only the socket without a listener is gone');
+  isDeaf = false;
+  await second.supervisor.adoptMissed();
+  t.match(await generations(), [
+    { generation: 3, draining: false },
+    { generation: 1, draining: true, tunnels: 1 },
+  ]);
+  await second.supervisor.endAll();
+  t.match(await tunnel.closed, /\x88\x02\x03\xe9$/);
+  await second.leave();
+});
+
 t.test('R03: a killed worker is replaced at once, connections wait for it', async (t) => {
   const { directory, listening, get } = await setUp(t);
   const { supervisor, call: control, leave } = await startSupervisor(directory, listening.fd);
@@ -205,6 +260,16 @@ t.test('the control API says what is wrong, never a token, and keeps what it was
   t.equal(await statusAfter('DELETE', '/api/routes/user/nobody'), 404);
   t.equal(await statusAfter('PUT', '/api/keys', { keys: [{ ...key.publicKey, d: 'private' }] }), 400);
   t.equal(await statusAfter('POST', '/api/revocations', { session_id: 'x', until: 1 }), 400);
+  t.equal(await statusAfter('POST', '/api/revocations', { revocations: [{ session_id: 'x', until: 1 }] }), 400);
+  const revoked = (length: number) =>
+    Array.from({ length }, (_, index) => ({ session_id: index.toString(16).padStart(32, '0'), until: 2 ** 33 }));
+  t.equal(await statusAfter('POST', '/api/revocations', { revocations: revoked(20_001) }), 400);
+  t.equal(await statusAfter('POST', '/api/revocations', { revocations: revoked(20_000) }), 204);
+  const stored = () => statSync(join(directory, 'state', 'state.json')).ino;
+  const before = stored();
+  t.equal(await statusAfter('POST', '/api/revocations', { revocations: revoked(20_000) }), 204);
+  t.equal(await statusAfter('PUT', '/api/keys', { keys: [] }), 204);
+  t.equal(stored(), before, 'what is known already is not written again');
   t.equal(await statusAfter('GET', '/api/nothing'), 404);
   const routes = await control('GET', '/api/routes');
   t.notMatch(routes.body, 'ttt');

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { systemErrorCode } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import { Generation } from './generation.js';
@@ -36,6 +37,8 @@ export class Supervisor {
   #current: Generation | undefined;
   readonly #old = new Map<number, Generation>();
   #nextNumber = 1;
+  /** Numbers of generations that may live, but are not connected. */
+  readonly #missed = new Set<number>();
   #isLeaving = false;
   #lastPush: Promise<void> = Promise.resolve();
   #nextPush: Promise<void> | undefined;
@@ -79,6 +82,11 @@ export class Supervisor {
     return this.#nextPush;
   }
 
+  /** Resolves when every change that was pushed so far has arrived. */
+  pushed(): Promise<void> {
+    return this.#lastPush;
+  }
+
   /** A generation that hangs is left to the watch. */
   async #pushNow(): Promise<void> {
     const state = this.#options.getState();
@@ -120,6 +128,12 @@ export class Supervisor {
     clearInterval(this.#watch);
   }
 
+  /** Like {@link leave}, but nobody accepts any more: the listening sockets are about to be replaced by others. */
+  async drainAll(): Promise<void> {
+    this.leave();
+    await this.#drain(this.#all());
+  }
+
   /** Ends every generation: WebSockets with 1001, and what is left at the end by force. */
   async endAll(): Promise<void> {
     this.#isLeaving = true;
@@ -145,31 +159,53 @@ export class Supervisor {
   }
 
   async #adoptAll(): Promise<void> {
-    const { generationDirectory: directory, log, getState } = this.#options;
+    const { generationDirectory: directory, log } = this.#options;
     const numbers = readdirSync(directory)
       .map((name) => Number(/^([1-9][0-9]{0,14})\.sock$/.exec(name)?.[1]))
       .filter((number) => Number.isSafeInteger(number));
     this.#nextNumber = Math.max(0, ...numbers) + 1;
-    await Promise.all(
-      numbers.map(async (number) => {
-        const path = join(directory, `${number}.sock`);
-        try {
-          const generation = await Generation.adopt(number, path);
-          this.#addOld(generation);
-          await generation.setState(getState());
-        } catch (error) {
-          log.info('a generation is gone, or about to go', { generation: number, err: error });
-          removeSocket(path);
-        }
-      }),
-    );
+    await Promise.all(numbers.map((number) => this.#adopt(number)));
     if (this.#old.size > 0)
       log.info('earlier generations go on until their connections end', { count: this.#old.size });
   }
 
+  /** A generation that lives but does not answer now is looked for again later; only of a dead one the socket is removed. */
+  async #adopt(number: number): Promise<Generation | undefined> {
+    const { generationDirectory, log, getState } = this.#options;
+    const path = join(generationDirectory, `${number}.sock`);
+    try {
+      const generation = await Generation.adopt(number, path);
+      this.#missed.delete(number);
+      this.#addOld(generation);
+      await generation.setState(getState());
+      return generation;
+    } catch (error) {
+      if (isNobodyThere(error)) {
+        this.#missed.delete(number);
+        removeSocket(path);
+        log.debug('a generation is gone', { generation: number });
+      } else {
+        this.#missed.add(number);
+        log.warning('a generation does not answer and is looked for again', { generation: number, err: error });
+      }
+      return undefined;
+    }
+  }
+
+  /** Looks again for generations that did not answer, or whose connection was lost. */
+  async adoptMissed(): Promise<void> {
+    if (this.#isLeaving) return;
+    const found = await Promise.all([...this.#missed].map((number) => this.#adopt(number)));
+    await this.#drain(found.filter((generation) => generation !== undefined));
+  }
+
   #addOld(generation: Generation): void {
     this.#old.set(generation.number, generation);
-    void generation.gone.then(() => this.#old.delete(generation.number));
+    void generation.gone.then(() => {
+      this.#old.delete(generation.number);
+      // Most often it has ended; it may also have been too slow to answer.
+      this.#missed.add(generation.number);
+    });
   }
 
   async #startGeneration(): Promise<void> {
@@ -189,15 +225,14 @@ export class Supervisor {
     await generation.setState(getState());
     log.info('a new generation accepts connections', { generation: number });
     if (before !== undefined) this.#addOld(before);
-    await this.#drainOld();
+    // Only now: until the new worker accepted, an old one did.
+    await this.#drain([...this.#old.values()]);
   }
 
-  /** Only now: until the new worker accepted, an old one did. */
-  async #drainOld(): Promise<void> {
+  async #drain(generations: readonly Generation[]): Promise<void> {
     const timeoutMs = this.#limits.settings.drain_timeout_ms;
-    const old = [...this.#old.values()];
     await Promise.all(
-      old.map((generation) =>
+      generations.map((generation) =>
         generation.drain(timeoutMs).catch((error: unknown) => {
           this.#options.log.warning('a generation could not be told to drain', {
             generation: generation.number,
@@ -236,6 +271,7 @@ export class Supervisor {
       this.#options.log.error('the worker does not answer and is replaced', { generation: current.number });
       current.kill();
     }
+    await this.adoptMissed();
     await this.endSurplus();
   }
 
@@ -261,6 +297,12 @@ function waitMs(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, milliseconds).unref();
   });
+}
+
+/** Whether the socket's owner has ended: only then nobody listens. */
+function isNobodyThere(error: unknown): boolean {
+  const code = error instanceof Error ? systemErrorCode(error.cause) : undefined;
+  return code === 'ECONNREFUSED' || code === 'ENOENT';
 }
 
 function removeSocket(path: string): void {

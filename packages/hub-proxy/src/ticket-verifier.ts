@@ -11,16 +11,20 @@ const CACHE_SIZE = 4096;
 export class TicketVerifier {
   #keys = new Map<string, CryptoKey>();
   #turn = 0;
+  #keysText = '[]';
   /** Verified tickets by their text, the least recently used first. */
   readonly #tickets = new Map<string, Promise<Ticket | undefined>>();
 
-  /** Replaces the keys. Tickets of a key that is gone are no longer valid. */
+  /** Replaces the keys. Tickets of a key that is gone are no longer valid; with the same keys all stay verified. */
   async setKeys(keys: readonly PublicKey[]): Promise<void> {
     const turn = ++this.#turn;
+    const keysText = JSON.stringify(keys);
+    if (keysText === this.#keysText) return;
     const imported = await Promise.all(keys.map(async (key) => [key.kid, await importPublicKey(key)] as const));
     // Keys that came later may have been imported sooner.
     if (turn !== this.#turn) return;
     this.#keys = new Map(imported);
+    this.#keysText = keysText;
     this.#tickets.clear();
   }
 

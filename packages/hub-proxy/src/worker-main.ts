@@ -83,6 +83,8 @@ function main(): void {
 
   // At shutdown systemd signals every process that is left.
   process.on('SIGTERM', () => end(0));
+  // From hub-proxy-stop, when the listening socket is replaced and no supervisor is left to say it.
+  process.on('SIGWINCH', () => drain(drainTimeoutMs));
   process.on('SIGINT', () => undefined);
   process.on('SIGHUP', () => undefined);
 

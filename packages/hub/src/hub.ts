@@ -4,7 +4,7 @@ import { type Clock, MINUTE_MS } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
 import type { Authenticator } from './auth/authenticator.js';
 import { LoginGate } from './auth/login-gate.js';
-import { LoginService } from './auth/login-service.js';
+import { type FindAccount, LoginService } from './auth/login-service.js';
 import { loadPenalties, storePenalties } from './auth/penalty-store.js';
 import { Sessions } from './auth/sessions.js';
 import { steadyNow } from './auth/steady-clock.js';
@@ -36,6 +36,7 @@ export interface HubParts {
   clock: Clock;
   log: Log;
   version: string;
+  findAccount: FindAccount;
   sleep?: (milliseconds: number) => Promise<void>;
 }
 
@@ -88,6 +89,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     gate: new LoginGate(),
     clock,
     sleep,
+    findAccount: parts.findAccount,
     config,
     log: log.child({ area: 'login' }),
   });

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
+import { findAccount } from '@metalhub/systemd/accounts.js';
 import { takeSystemdEnvironment } from '@metalhub/systemd/environment.js';
 import { requireListenFd } from '@metalhub/systemd/listen-fds.js';
 import { notifyReady, notifyReloading, notifyStopping, startWatchdog } from '@metalhub/systemd/notify.js';
@@ -56,6 +57,7 @@ async function run(log: ReturnType<typeof openLog>): Promise<void> {
     clock: systemClock,
     log,
     version: METALHUB_VERSION,
+    findAccount,
   });
   const app = await makeApp(hub.context, files);
   const adminApp = await makeAdminApp(hub.context);

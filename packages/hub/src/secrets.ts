@@ -1,5 +1,5 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
-import { findCredential, readCredential, readCredentialText } from '@metalhub/systemd/credentials.js';
+import { readCredential, readCredentialText } from '@metalhub/systemd/credentials.js';
 import { loadTicketKeys, type TicketKeys } from './tickets/ticket-keys.js';
 
 const MIN_KEY_BYTES = 32;
@@ -13,7 +13,7 @@ export interface Secrets {
 /** Reads what systemd handed over with `LoadCredential=`. @throws {MH_ERR_SYSTEMD_CREDENTIAL} */
 export async function readSecrets(): Promise<Secrets> {
   return {
-    ticketKeys: await loadTicketKeys(readCredential('ticket-key'), findCredential('ticket-key-next')),
+    ticketKeys: await loadTicketKeys(readCredential('ticket-key')),
     serverTokenKey: readKey('server-token-key'),
     cookieKey: readKey('cookie-key'),
   };

@@ -1,5 +1,5 @@
 import { isServerName } from '@metalhub/base/names.js';
-import { boolean, guarded, integer, nullable, object, oneOf, optional, type Shaped, text } from '@metalhub/base/shape.js';
+import { boolean, guarded, integer, list, nullable, object, oneOf, optional, type Shaped, text } from '@metalhub/base/shape.js';
 
 /**
  * The proxy's control API: HTTP and JSON on {@link PROXY_CONTROL_PATH}. Compatible with configurable-http-proxy's
@@ -9,7 +9,8 @@ import { boolean, guarded, integer, nullable, object, oneOf, optional, type Shap
  * - `POST /api/routes/<prefix>` with RouteRequest → 201
  * - `DELETE /api/routes/<prefix>` → 204; closes the route's open tunnels
  * - `PUT /api/keys` with `{keys: [public Ed25519 JWK with kid]}` → 204
- * - `POST /api/revocations` with RevocationRequest → 204; closes the session's tunnels, in every generation
+ * - `POST /api/revocations` with RevocationRequest, or `{revocations: [RevocationRequest]}` (RevocationListRequest) → 204;
+ *   closes the sessions' tunnels, in every generation
  * - `GET /api/status` → ProxyStatus
  */
 export const PROXY_CONTROL_PATH = '/run/metalhub/proxy.sock';
@@ -46,6 +47,13 @@ export const revocationRequestShape = object({
   until: integer(0, 2 ** 40),
 });
 export type RevocationRequest = Shaped<typeof revocationRequestShape>;
+
+/** Entries of one RevocationListRequest; the proxy takes no more. */
+export const MAX_REVOCATIONS_PER_REQUEST = 20_000;
+export const revocationListRequestShape = object({
+  revocations: list(revocationRequestShape, MAX_REVOCATIONS_PER_REQUEST),
+});
+export type RevocationListRequest = Shaped<typeof revocationListRequestShape>;
 
 export const proxyStatusShape = object({
   version: text({ max: 64 }),

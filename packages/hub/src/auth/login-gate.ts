@@ -25,7 +25,7 @@ export const LOGIN_GATE_LIMITS: GateLimits = {
 
 interface Entry {
   name: string;
-  address: string;
+  address: string | undefined;
 }
 
 interface Waiting extends Entry {
@@ -44,9 +44,10 @@ export class LoginGate {
 
   /**
    * Waits for a place and returns the function that gives it back.
+   * @param address `undefined` when it says nothing of the visitor: then only the name and the total are bounded
    * @throws {MH_ERR_BUSY} too many wait already, or for too long
    */
-  async enter(name: string, address: string): Promise<() => void> {
+  async enter(name: string, address: string | undefined): Promise<() => void> {
     const entry: Entry = { name, address };
     if (!this.#mayRun(entry)) await this.#wait(entry);
     else this.#running.push(entry);
@@ -61,7 +62,7 @@ export class LoginGate {
     return (
       this.#running.length < this.#limits.total &&
       this.#running.filter((entry) => entry.name === name).length < this.#limits.perName &&
-      this.#running.filter((entry) => entry.address === address).length < this.#limits.perAddress
+      countOf(this.#running, address) < this.#limits.perAddress
     );
   }
 
@@ -70,7 +71,7 @@ export class LoginGate {
     const isFull =
       this.#waiting.length >= waitingTotal ||
       this.#waiting.filter(({ name }) => name === entry.name).length >= waitingPerName ||
-      this.#waiting.filter(({ address }) => address === entry.address).length >= waitingPerAddress;
+      countOf(this.#waiting, entry.address) >= waitingPerAddress;
     if (isFull) return Promise.reject(busy());
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -96,6 +97,10 @@ export class LoginGate {
       waiting.enter();
     }
   }
+}
+
+function countOf(entries: readonly Entry[], address: string | undefined): number {
+  return address === undefined ? 0 : entries.filter((entry) => entry.address === address).length;
 }
 
 function busy(): MetalhubError {

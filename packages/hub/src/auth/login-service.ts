@@ -1,16 +1,19 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
+import { accountName, type Key, parseIdentity } from '@metalhub/base/names.js';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
+import type { Account } from '@metalhub/systemd/accounts.js';
 import type { Database } from '../db/database.js';
 import { isKnownSource, noteSource } from '../db/tables/login-sources.js';
 import type { Session } from '../db/tables/sessions.js';
-import { noteLogin, type User } from '../db/tables/users.js';
+import { findUserByName, noteLogin, type User } from '../db/tables/users.js';
+import { isForeignAccount, keyCandidates } from '../names/key.js';
 import { isUserName, type UserName } from '../names/user-name.js';
 import type { Authenticator, LoginAnswer } from './authenticator.js';
 import type { LoginGate } from './login-gate.js';
 import type { Sessions } from './sessions.js';
-import { addressBlock, type LoginSource, type Throttle } from './throttle.js';
+import { addressBlock, isLocal, type LoginSource, type Throttle } from './throttle.js';
 
 /**
  * Failed logins are answered this long after they came in, or a multiple of it: a module that takes its time must not
@@ -32,6 +35,9 @@ export type LoginResult =
   | { kind: 'refused' | 'account-expired' | 'password-expired' | 'failed' | 'busy' }
   | { kind: 'throttled'; retryAfterSec: number };
 
+/** An account of the machine by name; `undefined` when there is none. @throws {MH_ERR_SYSTEMD_LIBRARY} nobody knows */
+export type FindAccount = (name: string) => Promise<Pick<Account, 'home'> | undefined>;
+
 export interface LoginServiceOptions {
   authenticator: Authenticator;
   database: Database;
@@ -40,6 +46,7 @@ export interface LoginServiceOptions {
   gate: LoginGate;
   clock: Clock;
   sleep: (milliseconds: number) => Promise<void>;
+  findAccount: FindAccount;
   config: () => Config;
   log: Log;
 }
@@ -91,7 +98,9 @@ export class LoginService {
   }
 
   async #sourceOf(name: string, address: string): Promise<LoginSource> {
-    return { name, address, isKnown: await isKnownSource(this.#options.database, name, addressBlock(address)) };
+    const { database } = this.#options;
+    const isKnown = !isLocal(address) && (await isKnownSource(database, name, addressBlock(address)));
+    return { name, address, isKnown };
   }
 
   #findBlock(source: LoginSource): LoginResult | undefined {
@@ -101,7 +110,7 @@ export class LoginService {
 
   async #enterGate(name: string, address: string): Promise<(() => void) | undefined> {
     try {
-      return await this.#options.gate.enter(name, addressBlock(address));
+      return await this.#options.gate.enter(name, isLocal(address) ? undefined : addressBlock(address));
     } catch (error) {
       if (error instanceof MetalhubError && error.code === 'MH_ERR_BUSY') return undefined;
       throw error;
@@ -119,10 +128,13 @@ export class LoginService {
     const isAdmin = admins.users.includes(name) || admins.groups.some((group) => groups.includes(group));
     const nowMs = clock.nowMs();
     const { address } = source;
+    const loginMethod = authenticator.method;
+    // Before the transaction: a directory server may take its time, and others want to write.
+    const foreignKeys = await this.#findForeignKeys(loginMethod, name);
     try {
       const login = await database.write(async (transaction) => {
-        const user = await noteLogin(transaction, { loginMethod: authenticator.method, name, isAdmin, nowMs });
-        await noteSource(transaction, user.id, addressBlock(address), nowMs);
+        const user = await noteLogin(transaction, { loginMethod, name, isAdmin, nowMs, foreignKeys });
+        if (!isLocal(address)) await noteSource(transaction, user.id, addressBlock(address), nowMs);
         return { user, ...(await sessions.begin(transaction, user, request)) };
       });
       login.commit();
@@ -135,6 +147,18 @@ export class LoginService {
       log.warning('login refused: the name belongs to another login method', { user: shortName(name), address });
       return { kind: 'refused' };
     }
+  }
+
+  /** Keys for a new user whose account name belongs to somebody else on this machine. */
+  async #findForeignKeys(loginMethod: string, name: UserName): Promise<ReadonlySet<Key>> {
+    const { database, findAccount } = this.#options;
+    const foreign = new Set<Key>();
+    if ((await findUserByName(database, name)) !== undefined) return foreign;
+    for (const key of keyCandidates(parseIdentity(`${loginMethod}:${name}`))) {
+      if (!isForeignAccount(await findAccount(accountName(key)), key)) break;
+      foreign.add(key);
+    }
+    return foreign;
   }
 
   #refuse(source: LoginSource, outcome: string, reason: string | null): LoginResult {

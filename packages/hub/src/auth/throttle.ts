@@ -41,14 +41,15 @@ export class Throttle {
   blockedForMs(source: LoginSource): number {
     if (source.isKnown) return this.knownSources.blockedForMs(pairOf(source));
     const { name, address } = source;
-    return Math.max(this.names.blockedForMs(subjectOf(name)), this.addresses.blockedForMs(blockOf(address)));
+    const nameMs = this.names.blockedForMs(subjectOf(name));
+    return isLocal(address) ? nameMs : Math.max(nameMs, this.addresses.blockedForMs(blockOf(address)));
   }
 
   /** @returns true when this failure is the one that begins a block, which is worth a line in the log */
   noteFailure(source: LoginSource): boolean {
     const { name, address, isKnown } = source;
     const isNameNew = isKnown ? this.knownSources.add(pairOf(source)) : this.names.add(subjectOf(name));
-    const isAddressNew = this.addresses.add(blockOf(address));
+    const isAddressNew = !isLocal(address) && this.addresses.add(blockOf(address));
     return isNameNew || isAddressNew;
   }
 
@@ -60,6 +61,14 @@ export class Throttle {
     if (source.isKnown) this.knownSources.forgive(pairOf(source));
     else this.names.forgive(subjectOf(source.name));
   }
+}
+
+/**
+ * Whether the address is this machine's own, which tells nobody from anybody: behind a web server that encrypts on the
+ * same machine all visitors have it. It is neither slowed down nor known; names count alone.
+ */
+export function isLocal(address: string): boolean {
+  return address === '127.0.0.1' || address === '::1';
 }
 
 function pairOf({ name, address }: LoginSource): string {

@@ -48,8 +48,9 @@ export class ProxyClient {
     await this.#send('PUT', '/api/keys', { keys });
   }
 
-  async revoke(revocation: RevocationRequest): Promise<void> {
-    await this.#send('POST', '/api/revocations', revocation);
+  /** @param revocations at most 20 000 */
+  async revoke(revocations: readonly RevocationRequest[]): Promise<void> {
+    await this.#send('POST', '/api/revocations', { revocations });
   }
 
   /** As the proxy gives it: for people to look at. */

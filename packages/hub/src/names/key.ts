@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Identity, isKey, type Key } from '@metalhub/base/names.js';
+import { homePath, type Identity, isKey, type Key } from '@metalhub/base/names.js';
 
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 const HASHED_LENGTH = 22;
@@ -35,6 +35,14 @@ export function* keyCandidates(identity: Identity): Generator<Key, never> {
   const plain = name.toLowerCase().replace(/[^a-z0-9_]/g, '_');
   if (isKey(plain) && !isReserved(plain)) yield plain;
   for (let attempt = 0; ; attempt++) yield hashedKey(identity, attempt);
+}
+
+/**
+ * Whether the account that has the name of the key's own (`jupyter-<key>`) is somebody else's. Ours come and go with
+ * the servers, and have the home that only they have.
+ */
+export function isForeignAccount(account: { readonly home: string } | undefined, key: Key): boolean {
+  return account !== undefined && account.home !== homePath(key);
 }
 
 function isReserved(key: string): boolean {

@@ -121,9 +121,12 @@ export class RouteReconciler {
   }
 
   async #push(revocations: readonly Revocation[]): Promise<void> {
-    for (const { sessionId, untilMs } of revocations) {
-      await this.#options.proxy.revoke({ session_id: sessionId, until: Math.ceil(untilMs / SECOND_MS) });
-    }
+    if (revocations.length === 0) return;
+    // One request for all: each makes the proxy store its state.
+    const requests = revocations.map(({ sessionId, untilMs }) => {
+      return { session_id: sessionId, until: Math.ceil(untilMs / SECOND_MS) };
+    });
+    await this.#options.proxy.revoke(requests);
   }
 
   /** Queues the work and says once when the proxy goes away, and once when it is back. */

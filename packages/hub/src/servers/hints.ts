@@ -20,7 +20,7 @@ const BY_LINE: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /Permission denied|EACCES|PermissionError/i,
-    'A file in the home directory belongs to somebody else. The administrator can repair that: hubctl fix-home',
+    'A file in the home directory belongs to somebody else. The administrator can find it: find HOME ! -uid UID, both as in getent passwd while the server runs',
   ],
   [
     /Bad config encountered|ConfigurableError|TraitError|jupyter_\w+_config/i,

@@ -250,7 +250,7 @@ export class ProxyPeer {
       return [204];
     }
     if (method === 'POST' && url === '/api/revocations') {
-      this.revocations.push(body as { session_id: string; until: number });
+      this.revocations.push(...(body as { revocations: { session_id: string; until: number }[] }).revocations);
       return [204];
     }
     return [404, {}];

@@ -83,6 +83,8 @@ export class TestHub {
   readonly proxy = new ProxyPeer();
   readonly clock = new TestClock();
   readonly slept: number[] = [];
+  /** Accounts of the machine by name. */
+  readonly accounts = new Map<string, { home: string }>();
   config: Config = parseConfig([{ file: 'test.toml', text: DEFAULT_CONFIG }]);
   readonly #keys = generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' });
   #hub: Hub | undefined;
@@ -129,6 +131,7 @@ export class TestHub {
       clock: this.clock,
       log: this.log,
       version: '1.2.3',
+      findAccount: async (name) => this.accounts.get(name),
       sleep: async (milliseconds) => {
         this.slept.push(milliseconds);
         this.clock.pass(milliseconds);

@@ -16,20 +16,18 @@ export interface TicketKeys {
   /** Signs. */
   readonly privateKey: KeyObject;
   readonly kid: string;
-  /** All that are accepted: the current one first, then the next. */
+  /** All that are accepted. */
   readonly publicKeys: readonly PublicTicketKey[];
 }
 
 /**
  * @param pem Ed25519 in PKCS #8
- * @param nextPem of the key that will sign after the next rotation: the proxy learns it early
  * @throws {MH_ERR_SYSTEMD_CREDENTIAL}
  */
-export async function loadTicketKeys(pem: Buffer, nextPem?: Buffer): Promise<TicketKeys> {
+export async function loadTicketKeys(pem: Buffer): Promise<TicketKeys> {
   const privateKey = readKey('ticket-key', pem);
-  const current = await publicKeyOf(privateKey);
-  const next = nextPem && (await publicKeyOf(readKey('ticket-key-next', nextPem)));
-  return { privateKey, kid: current.kid, publicKeys: next === undefined ? [current] : [current, next] };
+  const publicKey = await publicKeyOf(privateKey);
+  return { privateKey, kid: publicKey.kid, publicKeys: [publicKey] };
 }
 
 function readKey(name: string, pem: Buffer): KeyObject {

@@ -1,5 +1,5 @@
 import { optional, text } from '@metalhub/base/shape.js';
-import type { Config } from '@metalhub/config/schema.js';
+import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { LoginResult } from '../auth/login-service.js';
 import type { HubContext } from '../context.js';
@@ -132,8 +132,4 @@ function showForm(
     nobodyMayLogIn: isNobodyAllowed(config),
   };
   return reply.type('text/html').send(renderLoginPage(page_));
-}
-
-export function isNobodyAllowed(config: Config): boolean {
-  return !config.login.some(({ allow }) => allow.users.length > 0 || allow.groups.length > 0);
 }

@@ -5,13 +5,15 @@ import type { ServerView } from './pages/views.js';
 
 /** What pages show of a server. */
 export function serverView(server: UserServer, config: Config): ServerView {
-  const { state, profile } = server;
+  const { state } = server;
+  const profile = config.profile.find(({ name }) => name === server.profile);
   return {
     name: server.name,
     state: state.phase,
     url: server.path,
     startedAtMs: state.phase === 'ready' ? state.startedMs : null,
-    profileTitle: config.profile.find(({ name }) => name === profile)?.title ?? profile,
+    profileTitle: profile?.title ?? server.profile,
+    profileDescription: profile?.description ?? '',
     ...(state.phase === 'failed' && { failure: failureView(state.failure) }),
   };
 }

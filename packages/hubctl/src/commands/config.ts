@@ -1,4 +1,5 @@
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@metalhub/config/load.js';
+import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
 import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { formatConfig } from '../config-text.js';
@@ -10,7 +11,7 @@ export const configCheck: Command = {
   async run(context) {
     const config = loadConfig();
     const files = readSources(CONFIG_FILE, DROP_IN_DIRECTORIES).map((source) => source.file);
-    const warnings = config.login.every(({ allow }) => allow.users.length + allow.groups.length === 0)
+    const warnings = isNobodyAllowed(config)
       ? ['nobody may log in: no [[login]] with users or groups under allow']
       : [];
     print(context, { ok: true, files, warnings }, () =>

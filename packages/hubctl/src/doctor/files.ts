@@ -1,6 +1,7 @@
 import { existsSync, lstatSync } from 'node:fs';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { CONFIG_FILE, loadConfig } from '@metalhub/config/load.js';
+import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
 import { type Check, failed, type Finding, ok, skipped } from './check.js';
 
 const SECRETS_DIRECTORY = '/etc/metalhub/secrets';
@@ -10,9 +11,8 @@ const PAM_SERVICE = '/etc/pam.d/metalhub';
 export const checkConfig: Check = async () => {
   try {
     const config = loadConfig();
-    const canLogIn = config.login.some(({ allow }) => allow.users.length + allow.groups.length > 0);
     const findings = [ok('configuration', `${CONFIG_FILE} has no mistakes`)];
-    if (canLogIn) return findings;
+    if (!isNobodyAllowed(config)) return findings;
     const fix = `set allow under [[login]] in ${CONFIG_FILE}, then hubctl apply`;
     return [...findings, failed('who may log in', 'nobody', fix)];
   } catch (error) {

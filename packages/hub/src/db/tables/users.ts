@@ -1,5 +1,5 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
-import { isKey, type Key, parseIdentity } from '@metalhub/base/names.js';
+import { type Identity, isKey, type Key, parseIdentity } from '@metalhub/base/names.js';
 import { guarded, integer, nullable, object, text } from '@metalhub/base/shape.js';
 import { keyCandidates } from '../../names/key.js';
 import { isUserName, type UserName } from '../../names/user-name.js';
@@ -60,13 +60,20 @@ export async function listUsers(database: Database): Promise<User[]> {
  */
 export async function noteLogin(
   transaction: Transaction,
-  login: { loginMethod: string; name: UserName; isAdmin: boolean; nowMs: number },
+  login: {
+    loginMethod: string;
+    name: UserName;
+    isAdmin: boolean;
+    nowMs: number;
+    /** Not to be given to a new user. */
+    foreignKeys: ReadonlySet<Key>;
+  },
 ): Promise<User> {
-  const { loginMethod, name, isAdmin, nowMs } = login;
+  const { loginMethod, name, isAdmin, nowMs, foreignKeys } = login;
   const known = await transaction.find('SELECT id, login_method FROM users WHERE name = ?', [name]);
   if (known !== undefined && known['login_method'] !== loginMethod) throw new MetalhubError('MH_ERR_HUB_NAME_REFUSED');
   if (known === undefined) {
-    const key = await freeKey(transaction, loginMethod, name);
+    const key = await freeKey(transaction, parseIdentity(`${loginMethod}:${name}`), foreignKeys);
     await transaction.run(
       'INSERT INTO users (login_method, name, key, admin, created_ms, last_login_ms) VALUES (?, ?, ?, ?, ?, ?)',
       [loginMethod, name, key, isAdmin ? 1 : 0, nowMs, nowMs],
@@ -83,8 +90,13 @@ export async function noteLogin(
   return readUser(row);
 }
 
-async function freeKey(transaction: Transaction, loginMethod: string, name: UserName): Promise<Key> {
-  for (const key of keyCandidates(parseIdentity(`${loginMethod}:${name}`))) {
+async function freeKey(
+  transaction: Transaction,
+  identity: Identity,
+  foreignKeys: ReadonlySet<Key>,
+): Promise<Key> {
+  for (const key of keyCandidates(identity)) {
+    if (foreignKeys.has(key)) continue;
     const taken = await transaction.find('SELECT 1 AS taken FROM users WHERE key = ?', [key]);
     if (taken === undefined) return key;
   }

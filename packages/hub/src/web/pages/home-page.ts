@@ -1,6 +1,6 @@
 import { type Html, html } from './html.js';
 import { renderBox, renderDocument } from './layout.js';
-import { renderFailure, renderStartForm, renderState, renderStopForm, renderTime } from './server-parts.js';
+import { renderDescription, renderFailure, renderStartForm, renderState, renderStopForm, renderTime } from './server-parts.js';
 import type { ServerView } from './views.js';
 
 export interface HomePageOptions {
@@ -39,6 +39,7 @@ function renderCard(server: ServerView, csrfToken: string): Html {
 <h2><bdi>${server.name === '' ? server.profileTitle : server.name}</bdi></h2>
 <p role="status">${renderState(server.state)}</p>
 </div>
+${renderDescription(server)}
 ${renderText(server)}
 <div class="actions">${renderActions(server, csrfToken)}</div>
 </section>

@@ -22,6 +22,7 @@ function makeServer(state: ServerState, text = 'JupyterLab'): ServerView {
     url: '/user/anna/',
     startedAtMs,
     profileTitle: text,
+    profileDescription: text,
     ...(state === 'failed' ? { failure } : {}),
   };
 }

@@ -14,6 +14,11 @@ export function renderState(state: ServerState): Html {
   return html`<span class="${`state ${state}`}">${STATE_WORDS[state]}</span>`;
 }
 
+/** What the administrator says of the profile, when they do. */
+export function renderDescription({ profileDescription }: ServerView): Html | undefined {
+  return profileDescription === '' ? undefined : html`<p><bdi>${profileDescription}</bdi></p>`;
+}
+
 /** `2026-11-22 09:14 UTC`; static/local-time.js turns it into the visitor's own time. */
 export function renderTime(timeMs: number): Html {
   const iso = new Date(timeMs).toISOString();

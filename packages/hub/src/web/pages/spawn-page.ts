@@ -1,6 +1,6 @@
 import { type Html, html } from './html.js';
 import { HOME_PATH, renderDocument } from './layout.js';
-import { renderFailure, renderStartForm } from './server-parts.js';
+import { renderDescription, renderFailure, renderStartForm } from './server-parts.js';
 import { isLocalPath } from './text.js';
 import type { ServerState, ServerView } from './views.js';
 
@@ -28,6 +28,7 @@ export function renderSpawnPage(options: SpawnPageOptions): string {
   const main = html`<section class="card">
 <h1>${TITLES[server.state]}</h1>
 <p class="lead"><bdi>${server.name === '' ? server.profileTitle : server.name}</bdi></p>
+${renderDescription(server)}
 ${server.failure === undefined ? undefined : renderFailure(server.failure, false)}
 ${renderText(server, next)}
 <div class="actions">${renderAction(server, next, csrfToken)}<a class="button secondary" href="${HOME_PATH}">Home</a></div>

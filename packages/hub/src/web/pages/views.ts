@@ -22,6 +22,8 @@ export interface ServerView {
   readonly startedAtMs: number | null;
   /** Title of the profile it runs or would be started with. */
   readonly profileTitle: string;
+  /** Its sentence for users; `''` for none. */
+  readonly profileDescription: string;
   /** Shown with state `failed`. */
   readonly failure?: FailureView;
 }
