@@ -55,7 +55,9 @@ async function prepare(machine: Machine): Promise<void> {
   await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
   await machine.writeFile('/etc/bench/jupyterhub_config.py', JUPYTERHUB_CONFIG);
   await machine.writeFile('/etc/bench/bare.py', BARE);
-  await machine.shell('mkdir -p /var/lib/bench && systemd-run --unit=bench-jupyterhub --working-directory=/var/lib/bench jupyterhub -f /etc/bench/jupyterhub_config.py');
+  await machine.shell(
+    'mkdir -p /var/lib/bench && systemd-run --unit=bench-jupyterhub --working-directory=/var/lib/bench jupyterhub -f /etc/bench/jupyterhub_config.py',
+  );
   await machine.enterNetwork();
   const deadline = Date.now() + 60_000;
   while (!(await isUp())) {
@@ -81,7 +83,9 @@ async function startMetalhub(visitor: Visitor): Promise<number> {
   const csrf = fieldOf(home.text, 'csrf');
   const begin = performance.now();
   await visitor.submit('/hub/spawn', { csrf, next: '', server: '' });
-  await untilReady(await visitor.request('/hub/api/users/anna/server/progress', { headers: { accept: 'text/event-stream' } }));
+  await untilReady(
+    await visitor.request('/hub/api/users/anna/server/progress', { headers: { accept: 'text/event-stream' } }),
+  );
   // The ticket is fetched as a browser would, then the server itself must answer.
   const { response } = await visitor.navigate('/user/anna/api/status');
   if (response.status !== 200) throw new Error(`the server answered ${response.status}`);
@@ -166,10 +170,26 @@ async function idleMemory(machine: Machine): Promise<void> {
     samples.metalhub.push(await memoryOf(machine, ['hub.service', 'hub-proxy.service', 'hub-spawner.service']));
     samples.jupyterhub.push(await memoryOf(machine, ['bench-jupyterhub.service']));
   }
-  const units = await machine.run(['systemctl', 'list-units', '--plain', '--no-legend', '--state=active', '--type=service', 'hub*']);
-  console.log(`\nmemory of all daemons at idle, MB (PSS): metalhub ${median(samples.metalhub).toFixed(0)}, ` +
-    `JupyterHub and its proxy ${median(samples.jupyterhub).toFixed(0)}, ratio ${(median(samples.metalhub) / median(samples.jupyterhub)).toFixed(2)}`);
-  console.log(`running: ${units.trim().split('\n').map((line) => line.split(' ')[0]).join(', ')}`);
+  const units = await machine.run([
+    'systemctl',
+    'list-units',
+    '--plain',
+    '--no-legend',
+    '--state=active',
+    '--type=service',
+    'hub*',
+  ]);
+  console.log(
+    `\nmemory of all daemons at idle, MB (PSS): metalhub ${median(samples.metalhub).toFixed(0)}, ` +
+      `JupyterHub and its proxy ${median(samples.jupyterhub).toFixed(0)}, ratio ${(median(samples.metalhub) / median(samples.jupyterhub)).toFixed(2)}`,
+  );
+  console.log(
+    `running: ${units
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' ')[0])
+      .join(', ')}`,
+  );
 }
 
 await main();

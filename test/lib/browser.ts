@@ -44,7 +44,9 @@ export async function startServer(page: Page): Promise<void> {
 export async function newNotebook(page: Page): Promise<void> {
   await page.locator('.jp-LauncherCard[data-category="Notebook"]').first().click();
   await page.locator('.jp-Notebook .jp-Cell').first().waitFor();
-  await page.locator('.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]').waitFor({ timeout: 60_000 });
+  await page
+    .locator('.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    .waitFor({ timeout: 60_000 });
 }
 
 /** Saves the open notebook; the first time JupyterLab asks for a name. */
@@ -52,7 +54,9 @@ export async function saveNotebook(page: Page): Promise<void> {
   await page.keyboard.press('Control+s');
   const rename = page.locator('dialog.jp-Dialog button.jp-mod-accept');
   await rename.click({ timeout: 3000 }).catch(() => undefined);
-  await page.waitForFunction(() => document.querySelector('.jp-Dialog, .jp-mod-dirty, .jp-Document.jp-mod-dirty') === null);
+  await page.waitForFunction(
+    () => document.querySelector('.jp-Dialog, .jp-mod-dirty, .jp-Document.jp-mod-dirty') === null,
+  );
 }
 
 /** Runs code in the last cell of the open notebook and returns the text of its output. */
@@ -61,7 +65,9 @@ export async function runCell(page: Page, code: string): Promise<string> {
   const cell = cells.nth((await cells.count()) - 1);
   await cell.locator('.cm-content').click();
   // In one line, because the editor would indent further ones by itself.
-  const line = code.includes('\n') ? `exec(__import__("base64").b64decode("${Buffer.from(code).toString('base64')}"))` : code;
+  const line = code.includes('\n')
+    ? `exec(__import__("base64").b64decode("${Buffer.from(code).toString('base64')}"))`
+    : code;
   await page.keyboard.insertText(line);
   await runSelected(page, cell);
   const output = cell.locator('.jp-OutputArea-output').first();

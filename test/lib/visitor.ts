@@ -54,7 +54,10 @@ export class Visitor {
   }
 
   /** Posts a form of this site the way its page would. */
-  async submit(path: string, fields: Readonly<Record<string, string>>): Promise<{ response: Response; text: string; path: string }> {
+  async submit(
+    path: string,
+    fields: Readonly<Record<string, string>>,
+  ): Promise<{ response: Response; text: string; path: string }> {
     return this.navigate(path, {
       method: 'POST',
       headers: { 'content-type': 'application/x-www-form-urlencoded', origin: new URL(this.#base).origin },
@@ -63,7 +66,11 @@ export class Visitor {
   }
 
   /** @returns the page after the attempt */
-  async logIn(username: string, password: string, next = ''): Promise<{ response: Response; text: string; path: string }> {
+  async logIn(
+    username: string,
+    password: string,
+    next = '',
+  ): Promise<{ response: Response; text: string; path: string }> {
     const page = await this.navigate(`/hub/login${next === '' ? '' : `?next=${encodeURIComponent(next)}`}`);
     return this.submit('/hub/login', { csrf: fieldOf(page.text, 'csrf'), next, username, password });
   }
@@ -94,7 +101,13 @@ function nextAddress(): string {
 }
 
 /** What fetch cannot do: choose the address that a request comes from. */
-async function send(url: URL, localAddress: string, method: string, headers: Headers, body: unknown): Promise<Response> {
+async function send(
+  url: URL,
+  localAddress: string,
+  method: string,
+  headers: Headers,
+  body: unknown,
+): Promise<Response> {
   const message = await new Promise<IncomingMessage>((resolve, reject) => {
     const sent = httpRequest(
       { host: '127.0.0.1', port: url.port, path: url.pathname + url.search, method, localAddress, agent: false },
@@ -130,7 +143,10 @@ export async function* readEvents(response: Response): AsyncGenerator<Record<str
   for await (const chunk of response.body ?? []) {
     buffer += decoder.decode(chunk as Uint8Array, { stream: true });
     for (let end = buffer.indexOf('\n\n'); end >= 0; end = buffer.indexOf('\n\n')) {
-      const data = buffer.slice(0, end).split('\n').filter((line) => line.startsWith('data:'));
+      const data = buffer
+        .slice(0, end)
+        .split('\n')
+        .filter((line) => line.startsWith('data:'));
       buffer = buffer.slice(end + 2);
       if (data.length > 0) yield JSON.parse(data.map((line) => line.slice(5)).join('\n')) as Record<string, unknown>;
     }

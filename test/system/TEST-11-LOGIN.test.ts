@@ -36,7 +36,12 @@ async function attempt(name: string, password: string): Promise<Attempt> {
   const visitor = new Visitor();
   const page = await visitor.navigate('/hub/login');
   const begin = performance.now();
-  const { response, text } = await visitor.submit('/hub/login', { csrf: fieldOf(page.text, 'csrf'), next: '', username: name, password });
+  const { response, text } = await visitor.submit('/hub/login', {
+    csrf: fieldOf(page.text, 'csrf'),
+    next: '',
+    username: name,
+    password,
+  });
   const ms = performance.now() - begin;
   const volatile = ['date', 'x-request-id', 'content-length', 'set-cookie'];
   return {
@@ -81,7 +86,14 @@ t.test('passwords of any kind get an answer', async (t) => {
 });
 
 t.test('H01: next never leads to another site', async (t) => {
-  const corpus = ['//evil.example', '/\\evil.example', 'https://evil.example/', '/%09/evil.example', 'javascript:alert(1)', '/hub//evil.example'];
+  const corpus = [
+    '//evil.example',
+    '/\\evil.example',
+    'https://evil.example/',
+    '/%09/evil.example',
+    'javascript:alert(1)',
+    '/hub//evil.example',
+  ];
   for (const next of corpus) {
     const visitor = new Visitor();
     const page = await visitor.navigate(`/hub/login?next=${encodeURIComponent(next)}`);
@@ -93,7 +105,12 @@ t.test('H01: next never leads to another site', async (t) => {
         'sec-fetch-site': 'same-origin',
         'sec-fetch-mode': 'navigate',
       },
-      body: new URLSearchParams({ csrf: fieldOf(page.text, 'csrf'), next, username: 'anna', password: 'correct horse' }).toString(),
+      body: new URLSearchParams({
+        csrf: fieldOf(page.text, 'csrf'),
+        next,
+        username: 'anna',
+        password: 'correct horse',
+      }).toString(),
     });
     t.equal(response.status, 303, next);
     const location = response.headers.get('location') ?? '';
@@ -105,7 +122,10 @@ t.test('H01: next never leads to another site', async (t) => {
 t.test('H02, H03: a login form from another site is refused', async (t) => {
   const visitor = new Visitor();
   await visitor.navigate('/hub/login');
-  for (const headers of [{ origin: 'http://evil.example' }, { 'sec-fetch-site': 'cross-site' }, {}] as Record<string, string>[]) {
+  for (const headers of [{ origin: 'http://evil.example' }, { 'sec-fetch-site': 'cross-site' }, {}] as Record<
+    string,
+    string
+  >[]) {
     const response = await visitor.request('/hub/login', {
       method: 'POST',
       headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
@@ -126,8 +146,17 @@ t.test('cookies are HttpOnly and SameSite=Lax, pages carry the security headers'
   t.equal(page.response.headers.get('x-content-type-options'), 'nosniff');
   const response = await visitor.request('/hub/login', {
     method: 'POST',
-    headers: { 'content-type': 'application/x-www-form-urlencoded', origin: 'http://localhost:8000', 'sec-fetch-site': 'same-origin' },
-    body: new URLSearchParams({ csrf: fieldOf(page.text, 'csrf'), next: '', username: 'anna', password: 'correct horse' }).toString(),
+    headers: {
+      'content-type': 'application/x-www-form-urlencoded',
+      origin: 'http://localhost:8000',
+      'sec-fetch-site': 'same-origin',
+    },
+    body: new URLSearchParams({
+      csrf: fieldOf(page.text, 'csrf'),
+      next: '',
+      username: 'anna',
+      password: 'correct horse',
+    }).toString(),
   });
   const cookie = response.headers.getSetCookie().find((line) => line.startsWith('metalhub-session='));
   t.match(cookie, /; Path=\/hub\/;/);

@@ -1,6 +1,16 @@
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import t from 'tap';
-import { launchBrowser, logIn, newNotebook, newVisitor, PUBLIC_URL, runCell, saveNotebook, screenshot, startServer } from '../lib/browser.js';
+import {
+  launchBrowser,
+  logIn,
+  newNotebook,
+  newVisitor,
+  PUBLIC_URL,
+  runCell,
+  saveNotebook,
+  screenshot,
+  startServer,
+} from '../lib/browser.js';
 import { createUser, installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 
@@ -63,7 +73,11 @@ t.test('restarts of the hub and of the proxy leave the open page and its kernel 
   t.equal(await runCell(page, 'print(os.getpid() == kept, 1)'), 'True 1');
   await machine.run(['systemctl', 'restart', 'hub-spawner.service']);
   t.equal(await runCell(page, 'print(os.getpid() == kept, 2)'), 'True 2');
-  t.equal(await page.evaluate(() => (window as { metalhubMark?: string }).metalhubMark), 'same page', 'without a reload');
+  t.equal(
+    await page.evaluate(() => (window as { metalhubMark?: string }).metalhubMark),
+    'same page',
+    'without a reload',
+  );
 });
 
 t.test('the terminal has a true name and home, and git and ssh-keygen work', async (t) => {

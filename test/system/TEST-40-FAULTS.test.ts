@@ -34,7 +34,8 @@ async function outcome(): Promise<Record<string, unknown>> {
   for (let tries = 0; tries < 50; tries++) {
     const response = await visitor.request('/hub/api/users/anna/server/progress', { headers });
     if (response.status === 200) {
-      for await (const event of readEvents(response)) if (event['ready'] === true || event['failed'] === true) return event;
+      for await (const event of readEvents(response))
+        if (event['ready'] === true || event['failed'] === true) return event;
     }
     // The hub restarted in the middle: the stream ended, the start goes on.
     await new Promise((resolve) => setTimeout(resolve, 200));
@@ -58,7 +59,10 @@ async function isActive(unit: string): Promise<string> {
 /** A profile whose "Python" is a script of ours, the second one; the first is the real one. */
 async function useProgram(script: string): Promise<void> {
   await machine.writeFile('/opt/odd/python', `#!/bin/bash\n${script}\n`, 0o755);
-  await machine.writeFile(CONFIG, `${LOGIN}[server]\nstart_timeout_sec = 3\n[[profile]]\nname = "odd"\npython = "/opt/odd/python"\n`);
+  await machine.writeFile(
+    CONFIG,
+    `${LOGIN}[server]\nstart_timeout_sec = 3\n[[profile]]\nname = "odd"\npython = "/opt/odd/python"\n`,
+  );
   await machine.run(['hubctl', 'apply']);
 }
 
@@ -67,35 +71,49 @@ async function useDefaults(): Promise<void> {
   await machine.run(['hubctl', 'apply']);
 }
 
-t.test('a bad configuration is refused by every daemon with file, line and key, and a reload keeps the old one', async (t) => {
-  const cases: [string, RegExp][] = [
-    [`${LOGIN}[proxy\n`, /metalhub\.toml:\d+: syntax error/],
-    [`${LOGIN}[proxy]\nlisen = ["127.0.0.1:8000"]\n`, /metalhub\.toml:5: proxy\.lisen: unknown key/],
-    [`${LOGIN}[server]\nstart_timeout_sec = "soon"\n`, /metalhub\.toml:5: server\.start_timeout_sec: must be of type integer/],
-  ];
-  for (const [config, message] of cases) {
-    await machine.writeFile(CONFIG, config);
-    t.match(await machine.exec(['hubctl', 'config', 'check']), { code: 78, stderr: message });
-    t.match(await machine.exec(['hubctl', 'apply']), { code: 78, stderr: message });
-    for (const unit of ['hub', 'hub-proxy']) {
-      const since = await machine.cursor();
-      await machine.exec(['systemctl', 'reload', `${unit}.service`]);
-      t.match((await machine.waitForEntry({ identifier: unit, since }, message)).message, message, `${unit} names it`);
-      t.equal(await isActive(`${unit}.service`), 'active', `${unit} goes on`);
+t.test(
+  'a bad configuration is refused by every daemon with file, line and key, and a reload keeps the old one',
+  async (t) => {
+    const cases: [string, RegExp][] = [
+      [`${LOGIN}[proxy\n`, /metalhub\.toml:\d+: syntax error/],
+      [`${LOGIN}[proxy]\nlisen = ["127.0.0.1:8000"]\n`, /metalhub\.toml:5: proxy\.lisen: unknown key/],
+      [
+        `${LOGIN}[server]\nstart_timeout_sec = "soon"\n`,
+        /metalhub\.toml:5: server\.start_timeout_sec: must be of type integer/,
+      ],
+    ];
+    for (const [config, message] of cases) {
+      await machine.writeFile(CONFIG, config);
+      t.match(await machine.exec(['hubctl', 'config', 'check']), { code: 78, stderr: message });
+      t.match(await machine.exec(['hubctl', 'apply']), { code: 78, stderr: message });
+      for (const unit of ['hub', 'hub-proxy']) {
+        const since = await machine.cursor();
+        await machine.exec(['systemctl', 'reload', `${unit}.service`]);
+        t.match(
+          (await machine.waitForEntry({ identifier: unit, since }, message)).message,
+          message,
+          `${unit} names it`,
+        );
+        t.equal(await isActive(`${unit}.service`), 'active', `${unit} goes on`);
+      }
+      t.equal((await visitor.navigate('/hub/home')).response.status, 200, 'with the old configuration');
     }
-    t.equal((await visitor.navigate('/hub/home')).response.status, 200, 'with the old configuration');
-  }
-  const since = await machine.cursor();
-  await machine.exec(['systemctl', 'restart', 'hub-proxy.service']);
-  t.match((await machine.waitForEntry({ identifier: 'hub-proxy', since }, /last good|fall/i)).message, /./, 'the proxy falls back loudly');
-  t.equal((await visitor.navigate('/hub/home')).response.status, 200);
-  await machine.exec(['systemctl', 'restart', 'hub.service']);
-  t.not(await isActive('hub.service'), 'active', 'the hub refuses to start');
-  const page = await visitor.navigate('/hub/home').catch(() => undefined);
-  t.ok(page === undefined || page.response.status === 503, 'and the proxy says so');
-  await useDefaultsAfterRefusal();
-  t.equal((await visitor.navigate('/hub/home')).response.status, 200, 'mended without a reboot');
-});
+    const since = await machine.cursor();
+    await machine.exec(['systemctl', 'restart', 'hub-proxy.service']);
+    t.match(
+      (await machine.waitForEntry({ identifier: 'hub-proxy', since }, /last good|fall/i)).message,
+      /./,
+      'the proxy falls back loudly',
+    );
+    t.equal((await visitor.navigate('/hub/home')).response.status, 200);
+    await machine.exec(['systemctl', 'restart', 'hub.service']);
+    t.not(await isActive('hub.service'), 'active', 'the hub refuses to start');
+    const page = await visitor.navigate('/hub/home').catch(() => undefined);
+    t.ok(page === undefined || page.response.status === 503, 'and the proxy says so');
+    await useDefaultsAfterRefusal();
+    t.equal((await visitor.navigate('/hub/home')).response.status, 200, 'mended without a reboot');
+  },
+);
 
 async function useDefaultsAfterRefusal(): Promise<void> {
   await machine.writeFile(CONFIG, LOGIN);
@@ -105,7 +123,11 @@ async function useDefaultsAfterRefusal(): Promise<void> {
 }
 
 t.test('without Jupyter a start fails within a second and names the package', async (t) => {
-  await machine.run(['mv', '/usr/lib/python3/dist-packages/jupyterlab', '/usr/lib/python3/dist-packages/jupyterlab.away']);
+  await machine.run([
+    'mv',
+    '/usr/lib/python3/dist-packages/jupyterlab',
+    '/usr/lib/python3/dist-packages/jupyterlab.away',
+  ]);
   const begin = performance.now();
   const event = await start();
   t.equal(event['failed'], true);
@@ -114,7 +136,11 @@ t.test('without Jupyter a start fails within a second and names the package', as
   t.comment(`failed after ${ms.toFixed(0)} ms`);
   t.ok(ms < 10_000, 'not after a time-out');
   t.match(await machine.exec(['hubctl', 'doctor']), { code: 1, stdout: /FAILED +Jupyter of profile default/ });
-  await machine.run(['mv', '/usr/lib/python3/dist-packages/jupyterlab.away', '/usr/lib/python3/dist-packages/jupyterlab']);
+  await machine.run([
+    'mv',
+    '/usr/lib/python3/dist-packages/jupyterlab.away',
+    '/usr/lib/python3/dist-packages/jupyterlab',
+  ]);
 });
 
 t.test('a server that exits at once is explained with its own last lines', async (t) => {
@@ -126,7 +152,9 @@ t.test('a server that exits at once is explained with its own last lines', async
 });
 
 t.test('a server that prints its secrets shows them to nobody', async (t) => {
-  await useProgram('cat "$CREDENTIALS_DIRECTORY"/*; echo; cp "$CREDENTIALS_DIRECTORY"/server.json "$HOME/seen"; exit 1');
+  await useProgram(
+    'cat "$CREDENTIALS_DIRECTORY"/*; echo; cp "$CREDENTIALS_DIRECTORY"/server.json "$HOME/seen"; exit 1',
+  );
   const event = await start();
   t.equal(event['failed'], true);
   const seen = await machine.readFile('/var/lib/private/metalhub/home/anna/seen');
@@ -157,7 +185,9 @@ t.test('two Starts at once start one server', async (t) => {
   await Promise.all([1, 2, 3, 4].map(() => visitor.submit('/hub/spawn', form)));
   t.equal((await outcome())['ready'], true);
   t.equal(await serverAnswers(), 200);
-  const started = (await machine.journal({ since, unit: 'jupyter-anna.service' })).filter(({ message }) => /^Started /.test(message));
+  const started = (await machine.journal({ since, unit: 'jupyter-anna.service' })).filter(({ message }) =>
+    /^Started /.test(message),
+  );
   t.equal(started.length, 1);
   await press('stop');
 });

@@ -72,6 +72,7 @@ export const ERROR_MESSAGES = {
   MH_ERR_HUB_NOT_FOUND: 'there is nothing at this address',
 
   MH_ERR_CLI_USAGE: '{reason}',
+  MH_ERR_CLI_LISTEN: 'the proxy cannot listen on {addresses}; {outcome}',
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_MESSAGES;

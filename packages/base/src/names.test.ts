@@ -22,7 +22,13 @@ t.test('units of servers are told from all others', async (t) => {
   t.equal(names.serviceUnit(id), 'jupyter-anna:gpu.service');
   t.strictSame(names.findServerOfUnit('jupyter-anna:gpu.service'), { key: 'anna', server: 'gpu' });
   t.strictSame(names.findServerOfUnit('jupyter-anna.socket'), { key: 'anna', server: '' });
-  for (const foreign of ['jupyter-anna.slice', 'jupyter.slice', 'ssh.service', 'jupyter-a-b.service', 'jupyter-anna:.service']) {
+  for (const foreign of [
+    'jupyter-anna.slice',
+    'jupyter.slice',
+    'ssh.service',
+    'jupyter-a-b.service',
+    'jupyter-anna:.service',
+  ]) {
     t.equal(names.findServerOfUnit(foreign), undefined, foreign);
   }
 });

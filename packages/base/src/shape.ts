@@ -20,7 +20,8 @@ export function text(options: { pattern?: RegExp; min?: number; max: number }): 
     if (typeof value !== 'string') return fail(path, 'text');
     if (value.length < (options.min ?? 0)) return fail(path, `at least ${options.min} characters`);
     if (value.length > options.max) return fail(path, `at most ${options.max} characters`);
-    if (options.pattern !== undefined && !options.pattern.test(value)) return fail(path, `text like ${options.pattern}`);
+    if (options.pattern !== undefined && !options.pattern.test(value))
+      return fail(path, `text like ${options.pattern}`);
     return value;
   };
 }

@@ -79,7 +79,11 @@ export function renderReference(): string {
   for (const { name, isArray, description, keys } of sections()) {
     if (name !== '') parts.push(`## \`${isArray ? `[[${name}]]` : `[${name}]`}\`\n`, `${description}\n`);
     for (const { name: key, schema } of keys) {
-      parts.push(`### \`${name === '' ? key : `${name}.${key}`}\`\n`, `${describe(schema)}\n`, `${facts(schema).join('; ')}.\n`);
+      parts.push(
+        `### \`${name === '' ? key : `${name}.${key}`}\`\n`,
+        `${describe(schema)}\n`,
+        `${facts(schema).join('; ')}.\n`,
+      );
     }
   }
   return `${parts.join('\n')}`;
@@ -153,5 +157,8 @@ function comment(text: string, width = 98): string[] {
 }
 
 function roff(text: string): string {
-  return text.replace(/\\/g, '\\e').replace(/-/g, '\\-').replace(/^([.'])/, '\\&$1');
+  return text
+    .replace(/\\/g, '\\e')
+    .replace(/-/g, '\\-')
+    .replace(/^([.'])/, '\\&$1');
 }

@@ -20,7 +20,9 @@ const allowTable = (description: string) =>
 
 export const loginSchema = Type.Object(
   {
-    method: Type.Literal('pam', { description: 'How the visitor proves who they are: `pam` asks the machine for the password.' }),
+    method: Type.Literal('pam', {
+      description: 'How the visitor proves who they are: `pam` asks the machine for the password.',
+    }),
     title: Type.String({ default: '', maxLength: 200, description: 'Text above the form; empty for none.' }),
     allow: allowTable('Who may log in. Nobody when empty.'),
     deny: allowTable('Who may not, even when allowed.'),
@@ -83,18 +85,16 @@ export const configSchema = Type.Object(
     }),
     proxy: Type.Object(
       {
-        listen: Type.Array(
-          Type.String({ pattern: '^(\\[[0-9A-Fa-f:]+\\]|[0-9.]+):[0-9]{1,5}$' }),
-          {
-            minItems: 1,
-            maxItems: 16,
-            default: ['127.0.0.1:8000'],
-            description: 'Addresses and ports to listen on, as 127.0.0.1:8000 or [::]:80. Applied by `hubctl apply`.',
-          },
-        ),
+        listen: Type.Array(Type.String({ pattern: '^(\\[[0-9A-Fa-f:]+\\]|[0-9.]+):[0-9]{1,5}$' }), {
+          minItems: 1,
+          maxItems: 16,
+          default: ['127.0.0.1:8000'],
+          description: 'Addresses and ports to listen on, as 127.0.0.1:8000 or [::]:80. Applied by `hubctl apply`.',
+        }),
         insecure: Type.Boolean({
           default: false,
-          description: 'Allows other addresses than loopback without TLS. Passwords then cross the network in the clear.',
+          description:
+            'Allows other addresses than loopback without TLS. Passwords then cross the network in the clear.',
         }),
         hosts: Type.Array(Type.String({ pattern: '^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+)$', maxLength: 253 }), {
           default: [],
@@ -111,17 +111,31 @@ export const configSchema = Type.Object(
           minimum: 2,
           maximum: 64,
           default: 64,
-          description: 'Restarted proxies that may live beside each other; the one with the fewest connections ends first.',
+          description:
+            'Restarted proxies that may live beside each other; the one with the fewest connections ends first.',
         }),
       },
       { ...closed, default: {}, description: 'The public side.' },
     ),
     tls: Type.Object(
       {
-        cert_file: Type.String({ pattern: '^(/.*)?$', default: '', description: 'Not in this version, leave it empty: certificate chain (PEM).' }),
-        key_file: Type.String({ pattern: '^(/.*)?$', default: '', description: 'Not in this version, leave it empty: private key (PEM).' }),
+        cert_file: Type.String({
+          pattern: '^(/.*)?$',
+          default: '',
+          description: 'Not in this version, leave it empty: certificate chain (PEM).',
+        }),
+        key_file: Type.String({
+          pattern: '^(/.*)?$',
+          default: '',
+          description: 'Not in this version, leave it empty: private key (PEM).',
+        }),
       },
-      { ...closed, default: {}, description: 'Not in this version: encryption at the proxy itself. Put a web server that encrypts in front of it.' },
+      {
+        ...closed,
+        default: {},
+        description:
+          'Not in this version: encryption at the proxy itself. Put a web server that encrypts in front of it.',
+      },
     ),
     hub: Type.Object(
       {
@@ -142,8 +156,18 @@ export const configSchema = Type.Object(
     }),
     accounts: Type.Object(
       {
-        uid_min: Type.Integer({ minimum: 1000, maximum: 4_294_000_000, default: 70_000, description: 'First uid for users.' }),
-        uid_max: Type.Integer({ minimum: 1000, maximum: 4_294_000_000, default: 99_999, description: 'Last uid for users.' }),
+        uid_min: Type.Integer({
+          minimum: 1000,
+          maximum: 4_294_000_000,
+          default: 70_000,
+          description: 'First uid for users.',
+        }),
+        uid_max: Type.Integer({
+          minimum: 1000,
+          maximum: 4_294_000_000,
+          default: 99_999,
+          description: 'Last uid for users.',
+        }),
       },
       { ...closed, default: {}, description: 'Accounts that are made for users; a uid is never given twice.' },
     ),

@@ -101,7 +101,11 @@ export function withRevocations(state: ProxyState, revocations: readonly Revocat
     known.set(session_id, latest);
   }
   const living = [...known].filter(([, until]) => until >= nowSec).slice(-MAX_REVOCATIONS);
-  return { ...state, version: state.version + 1, revocations: living.map(([session_id, until]) => ({ session_id, until })) };
+  return {
+    ...state,
+    version: state.version + 1,
+    revocations: living.map(([session_id, until]) => ({ session_id, until })),
+  };
 }
 
 /** Two routes with one identity lead to the same running server for the same visitor: what is open may stay open. */

@@ -86,8 +86,15 @@ t.test('routes are replaced by prefix, revocations by session, and old ones are 
   const revoked = withRevocations(EMPTY_STATE, [{ session_id: a, until: 100 }], 50);
   t.same(revoked.revocations, [{ session_id: a, until: 100 }]);
   t.same(withRevocations(revoked, [{ session_id: b, until: 300 }], 200).revocations, [{ session_id: b, until: 300 }]);
-  const twiceInOne = [{ session_id: b, until: 90 }, { session_id: a, until: 120 }, { session_id: b, until: 70 }];
-  t.same(withRevocations(revoked, twiceInOne, 50).revocations, [{ session_id: a, until: 120 }, { session_id: b, until: 90 }]);
+  const twiceInOne = [
+    { session_id: b, until: 90 },
+    { session_id: a, until: 120 },
+    { session_id: b, until: 70 },
+  ];
+  t.same(withRevocations(revoked, twiceInOne, 50).revocations, [
+    { session_id: a, until: 120 },
+    { session_id: b, until: 90 },
+  ]);
 });
 
 t.test('what changes nothing leaves the very same state', async (t) => {

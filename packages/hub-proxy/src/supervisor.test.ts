@@ -171,41 +171,44 @@ t.test('a listening socket is given back at once, and what is open goes on', asy
   await second.leave();
 });
 
-t.test('a generation that does not answer for a while is found again; the socket of a dead one is removed', async (t) => {
-  const { directory, listening, key, openTunnel } = await setUp(t);
-  const gen = join(directory, 'gen');
-  const first = await startSupervisor(directory, listening.fd);
-  await first.call('PUT', '/api/keys', { keys: [key.publicKey] });
-  const route = { target: first.target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
-  await first.call('POST', '/api/routes/user/anna', route);
-  const tunnel = await openTunnel();
-  await first.leave();
-  const real = join(gen, 'real');
-  renameSync(join(gen, '1.sock'), real);
-  let isDeaf = true;
-  const relay = createServer((socket) => {
-    if (isDeaf) return void socket.destroy();
-    const onward = connect(real);
-    socket.pipe(onward).pipe(socket);
-    for (const end of [socket, onward]) end.on('error', () => end.destroy());
-  });
-  await new Promise<void>((resolve) => relay.listen(join(gen, '1.sock'), resolve));
-  t.teardown(() => void relay.close());
-  writeFileSync(join(gen, '2.sock'), '');
-  const second = await startSupervisor(directory, listening.fd);
-  const generations = async () => JSON.parse((await second.call('GET', '/api/status')).body).generations;
-  t.match(await generations(), [{ generation: 3 }]);
-  t.same(readdirSync(gen).sort(), ['1.sock', '3.sock', 'real'], 'only the socket without a listener is gone');
-  isDeaf = false;
-  await second.supervisor.adoptMissed();
-  t.match(await generations(), [
-    { generation: 3, draining: false },
-    { generation: 1, draining: true, tunnels: 1 },
-  ]);
-  await second.supervisor.endAll();
-  t.match(await tunnel.closed, /\x88\x02\x03\xe9$/);
-  await second.leave();
-});
+t.test(
+  'a generation that does not answer for a while is found again; the socket of a dead one is removed',
+  async (t) => {
+    const { directory, listening, key, openTunnel } = await setUp(t);
+    const gen = join(directory, 'gen');
+    const first = await startSupervisor(directory, listening.fd);
+    await first.call('PUT', '/api/keys', { keys: [key.publicKey] });
+    const route = { target: first.target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+    await first.call('POST', '/api/routes/user/anna', route);
+    const tunnel = await openTunnel();
+    await first.leave();
+    const real = join(gen, 'real');
+    renameSync(join(gen, '1.sock'), real);
+    let isDeaf = true;
+    const relay = createServer((socket) => {
+      if (isDeaf) return void socket.destroy();
+      const onward = connect(real);
+      socket.pipe(onward).pipe(socket);
+      for (const end of [socket, onward]) end.on('error', () => end.destroy());
+    });
+    await new Promise<void>((resolve) => relay.listen(join(gen, '1.sock'), resolve));
+    t.teardown(() => void relay.close());
+    writeFileSync(join(gen, '2.sock'), '');
+    const second = await startSupervisor(directory, listening.fd);
+    const generations = async () => JSON.parse((await second.call('GET', '/api/status')).body).generations;
+    t.match(await generations(), [{ generation: 3 }]);
+    t.same(readdirSync(gen).sort(), ['1.sock', '3.sock', 'real'], 'only the socket without a listener is gone');
+    isDeaf = false;
+    await second.supervisor.adoptMissed();
+    t.match(await generations(), [
+      { generation: 3, draining: false },
+      { generation: 1, draining: true, tunnels: 1 },
+    ]);
+    await second.supervisor.endAll();
+    t.match(await tunnel.closed, /\x88\x02\x03\xe9$/);
+    await second.leave();
+  },
+);
 
 t.test('R03: a killed worker is replaced at once, connections wait for it', async (t) => {
   const { directory, listening, get } = await setUp(t);

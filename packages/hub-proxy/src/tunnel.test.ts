@@ -13,10 +13,17 @@ async function socketPair(): Promise<{ near: Socket; far: Socket; server: Server
   return { near, far, server };
 }
 
+function closeAll(...pairs: { far: Socket; server: Server }[]): void {
+  for (const { far, server } of pairs) {
+    far.destroy();
+    server.close();
+  }
+}
+
 t.test('R01: the last bytes reach a slow reader although the other side is gone', async (t) => {
   const client = await socketPair();
   const upstream = await socketPair();
-  t.teardown(() => [client, upstream].forEach(({ far, server }) => void (far.destroy(), server.close())));
+  t.teardown(() => closeAll(client, upstream));
   const ended = new Promise<void>((resolve) => {
     runTunnel(client.near, upstream.near, undefined, { onActivity() {}, onEnd: resolve });
   });
@@ -36,7 +43,7 @@ t.test('R01: the last bytes reach a slow reader although the other side is gone'
 t.test('an aborted client ends the upstream', async (t) => {
   const client = await socketPair();
   const upstream = await socketPair();
-  t.teardown(() => [client, upstream].forEach(({ far, server }) => void (far.destroy(), server.close())));
+  t.teardown(() => closeAll(client, upstream));
   const ended = new Promise<void>((resolve) => {
     runTunnel(client.near, upstream.near, undefined, { onActivity() {}, onEnd: resolve });
   });

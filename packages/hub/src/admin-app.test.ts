@@ -1,4 +1,7 @@
+import { get, type IncomingMessage } from 'node:http';
+import { join } from 'node:path';
 import t from 'tap';
+import { Listener } from './listener.js';
 import { refuseStart } from './testing/peers.js';
 import { Browser, TestHub, until } from './testing/test-hub.js';
 
@@ -124,6 +127,30 @@ t.test('logs come as lines, without what looks secret', async (t) => {
     { time_ms: 1, priority: 6, identifier: 'python3', message: 'http://x/?token=[removed] started' },
   ]);
   t.match(test.logs.queries, [{ key: 'anna', server: '', lines: 5, invocation_id: null }]);
+});
+
+t.test('logs that are not read wait where they are, and come whole later', async (t) => {
+  const test = await openTest(t);
+  const line = { time_ms: 1, priority: 6, identifier: 'python3', message: 'x'.repeat(4000) };
+  test.logs.lines = Array.from({ length: 5000 }, () => line);
+  const socketPath = join(test.directory, 'admin.sock');
+  const listener = await Listener.open(test.admin.server, { path: socketPath });
+  t.teardown(() => listener.drain(0));
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    get({ socketPath, agent: false, path: '/admin/logs?user=anna&lines=5000' }, resolve).on('error', reject);
+  });
+  let before = -1;
+  await until(async () => {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const isStill = test.logs.emitted === before;
+    before = test.logs.emitted;
+    return isStill;
+  });
+  t.ok(before > 0 && before < 3000, `${before} of 5000 lines were sent`);
+  let size = 0;
+  for await (const chunk of answer) size += (chunk as Buffer).length;
+  t.equal(test.logs.emitted, 5000);
+  t.equal(size, 5000 * (JSON.stringify(line).length + 1));
 });
 
 t.test('the status says when the proxy is away, and that nobody may log in', async (t) => {

@@ -10,6 +10,7 @@ import { findUserByName, listUsers, type User } from './db/tables/users.js';
 import { redactLine } from './servers/redact.js';
 import { serverReport, userReport } from './web/admin-reports.js';
 import { errorBody, statusOf } from './web/http-errors.js';
+import { openLineStream, roomIn } from './web/line-stream.js';
 import type { ProgressEvent } from './web/pages/views.js';
 import { isLast } from './web/progress-routes.js';
 import { readShape } from './web/visitor.js';
@@ -112,7 +113,10 @@ async function showLogs(context: HubContext, request: FastifyRequest, reply: Fas
         lines: query.lines ?? DEFAULT_LINES,
         follow,
       },
-      (line) => write({ ...line, message: redactLine(line.message, []) }),
+      (line) => {
+        write({ ...line, message: redactLine(line.message, []) });
+        return roomIn(reply.raw);
+      },
       { signal: gone.signal, ...(!follow && { timeoutMs: LOGS_TIMEOUT_MS }) },
     );
   } catch (error) {
@@ -122,14 +126,10 @@ async function showLogs(context: HubContext, request: FastifyRequest, reply: Fas
   return reply;
 }
 
-/** Begins an answer of one JSON value per line. */
 function openLines(context: HubContext, reply: FastifyReply): (value: unknown) => void {
   context.streams.add(reply.raw, 'administrators');
   reply.hijack();
-  reply.raw.writeHead(200, { 'content-type': 'application/x-ndjson', connection: 'close' });
-  return (value) => {
-    if (!reply.raw.writableEnded) reply.raw.write(`${JSON.stringify(value)}\n`);
-  };
+  return openLineStream(reply.raw);
 }
 
 /** @throws {MH_ERR_HUB_NO_SUCH_USER} */

@@ -26,13 +26,22 @@ async function run(...argv: string[]): Promise<{ status: number; stdout: string;
   return { status, ...out };
 }
 
-const json = (value: unknown, status = 200): Answer => (_request, response) => {
-  response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(JSON.stringify(value));
-};
+const json =
+  (value: unknown, status = 200): Answer =>
+  (_request, response) => {
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(value));
+  };
 
 t.test('a wrong command line exits with 2 and says what is wrong', async (t) => {
-  for (const argv of [['frobnicate'], ['start'], ['status', 'x'], ['status', '-f'], ['logs', 'a', '-n', 'x'], ['--no']]) {
+  for (const argv of [
+    ['frobnicate'],
+    ['start'],
+    ['status', 'x'],
+    ['status', '-f'],
+    ['logs', 'a', '-n', 'x'],
+    ['--no'],
+  ]) {
     const { status, stdout, stderr } = await run(...argv);
     t.equal(status, 2, argv.join(' '));
     t.equal(stdout, '');
@@ -58,7 +67,11 @@ t.test('lists are tables for people and JSON for programs', async (t) => {
 t.test('start shows progress and fails with reason, log and hint', async (t) => {
   const events = [
     { progress: 0, message: 'Preparing' },
-    { failed: true, message: 'Jupyter is missing', failure: { message: 'x', hint: 'apt install jupyterlab', logLines: ['boom'] } },
+    {
+      failed: true,
+      message: 'Jupyter is missing',
+      failure: { message: 'x', hint: 'apt install jupyterlab', logLines: ['boom'] },
+    },
   ];
   answer = (request, response) => {
     t.equal(`${request.method} ${request.url}`, 'POST /admin/servers/start');
@@ -78,7 +91,10 @@ t.test('a start whose stream breaks is not called a success', async (t) => {
 });
 
 t.test("the hub's own errors keep their hint", async (t) => {
-  answer = json({ status: 404, code: 'MH_ERR_HUB_NO_SUCH_USER', message: 'no such user: bob', hint: 'they log in first' }, 404);
+  answer = json(
+    { status: 404, code: 'MH_ERR_HUB_NO_SUCH_USER', message: 'no such user: bob', hint: 'they log in first' },
+    404,
+  );
   t.match(await run('stop', 'bob'), { status: 1, stderr: 'hubctl: no such user: bob\n        they log in first\n' });
 });
 

@@ -36,7 +36,12 @@ export interface Streams {
 }
 
 /** Runs one command line. @returns the exit status: 0 fine, 1 failure, 2 usage, 78 bad configuration */
-export async function runCli(argv: readonly string[], admin: AdminClient, version: string, streams: Streams): Promise<number> {
+export async function runCli(
+  argv: readonly string[],
+  admin: AdminClient,
+  version: string,
+  streams: Streams,
+): Promise<number> {
   const json = argv.includes('--json');
   try {
     const { values, positionals } = parse(argv);
@@ -122,7 +127,8 @@ function usageError(reason: string): MetalhubError {
 
 function report(error: unknown, json: boolean, { stdout, stderr }: Streams): number {
   const known = error instanceof MetalhubError ? error : new MetalhubError('MH_ERR_INTERNAL', { cause: error });
-  if (json) stdout(`${JSON.stringify({ error: { code: known.code, message: known.message, hint: known.hint ?? null } })}\n`);
+  if (json)
+    stdout(`${JSON.stringify({ error: { code: known.code, message: known.message, hint: known.hint ?? null } })}\n`);
   else {
     stderr(`hubctl: ${printable(known.message)}\n`);
     if (known.hint !== undefined) stderr(`        ${printable(known.hint)}\n`);

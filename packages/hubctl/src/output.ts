@@ -15,7 +15,14 @@ export function formatTable(columns: readonly string[], rows: readonly Row[]): s
     ...rows.map((row) => columns.map((column) => cellText(row[column]))),
   ];
   const widths = columns.map((_, index) => Math.max(...cells.map((line) => (line[index] ?? '').length)));
-  return cells.map((line) => line.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join('  ').trimEnd()).join('\n');
+  return cells
+    .map((line) =>
+      line
+        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
 }
 
 function cellText(value: string | number | boolean | null | undefined): string {

@@ -15,7 +15,11 @@ const protocol = defineProtocol({
   maxFrameBytes: 1024,
   maxPending: 2,
   requests: {
-    Add: { params: object({ a: integer(0, 9), b: integer(0, 9) }), result: object({ sum: integer(0, 18) }), event: noEvents },
+    Add: {
+      params: object({ a: integer(0, 9), b: integer(0, 9) }),
+      result: object({ sum: integer(0, 18) }),
+      event: noEvents,
+    },
     Count: { params: object({ to: integer(0, 9) }), result: object({}), event: object({ at: integer(0, 9) }) },
     Fail: { params: object({ how: text({ max: 9 }) }), result: object({}), event: noEvents },
     Hang: { params: object({}), result: object({}), event: noEvents },
@@ -141,5 +145,8 @@ t.test('a caller that dribbles gets no more time for its message', async (t) => 
 });
 
 t.test('a peer that is not there is named', async (t) => {
-  await t.rejects(connectWire(protocol, { path: `${path}.none` }), { code: 'MH_ERR_WIRE_UNREACHABLE', message: /adder/ });
+  await t.rejects(connectWire(protocol, { path: `${path}.none` }), {
+    code: 'MH_ERR_WIRE_UNREACHABLE',
+    message: /adder/,
+  });
 });

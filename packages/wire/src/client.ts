@@ -29,6 +29,9 @@ export interface WireClient<T extends ProtocolTable> {
   ): Promise<ResultOf<T, M>>;
   /** Resolves when the connection is gone, for whatever reason. */
   readonly closed: Promise<void>;
+  /** Takes no more from the peer for now, which makes it wait; what is here already is still delivered. */
+  pause(): void;
+  resume(): void;
   close(): void;
 }
 
@@ -127,6 +130,14 @@ class SocketClient<T extends ProtocolTable> implements WireClient<T> {
       options.signal?.removeEventListener('abort', abort);
       this.#waiting.delete(id);
     }
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
   }
 
   close(): void {

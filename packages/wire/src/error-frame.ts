@@ -31,8 +31,8 @@ export function fromErrorFrame(frame: unknown): MetalhubError {
 
 function plainDetails(value: unknown): ErrorDetails {
   if (typeof value !== 'object' || value === null) return {};
-  const plain = Object.entries(value).filter(
-    (entry): entry is [string, string | number | boolean] => ['string', 'number', 'boolean'].includes(typeof entry[1]),
+  const plain = Object.entries(value).filter((entry): entry is [string, string | number | boolean] =>
+    ['string', 'number', 'boolean'].includes(typeof entry[1]),
   );
   return Object.fromEntries(plain.slice(0, 32));
 }

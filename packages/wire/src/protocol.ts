@@ -25,15 +25,12 @@ export interface Protocol<T extends ProtocolTable> {
   readonly requests: T;
 }
 
-export type ParamsOf<T extends ProtocolTable, M extends keyof T> = T[M] extends RequestShape<infer P, unknown, unknown>
-  ? P
-  : never;
-export type ResultOf<T extends ProtocolTable, M extends keyof T> = T[M] extends RequestShape<unknown, infer R, unknown>
-  ? R
-  : never;
-export type EventOf<T extends ProtocolTable, M extends keyof T> = T[M] extends RequestShape<unknown, unknown, infer E>
-  ? E
-  : never;
+export type ParamsOf<T extends ProtocolTable, M extends keyof T> =
+  T[M] extends RequestShape<infer P, unknown, unknown> ? P : never;
+export type ResultOf<T extends ProtocolTable, M extends keyof T> =
+  T[M] extends RequestShape<unknown, infer R, unknown> ? R : never;
+export type EventOf<T extends ProtocolTable, M extends keyof T> =
+  T[M] extends RequestShape<unknown, unknown, infer E> ? E : never;
 
 /** A shape for requests that send no events. */
 export const noEvents: Shape<never> = (_value, path) => {

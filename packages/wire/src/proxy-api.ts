@@ -1,5 +1,16 @@
 import { isServerName } from '@metalhub/base/names.js';
-import { boolean, guarded, integer, list, nullable, object, oneOf, optional, type Shaped, text } from '@metalhub/base/shape.js';
+import {
+  boolean,
+  guarded,
+  integer,
+  list,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  type Shaped,
+  text,
+} from '@metalhub/base/shape.js';
 
 /**
  * The proxy's control API: HTTP and JSON on {@link PROXY_CONTROL_PATH}. Compatible with configurable-http-proxy's

@@ -79,7 +79,8 @@ export function serveConnection<T extends ProtocolTable>(
   function send(message: unknown): void {
     if (socket.destroyed) return;
     socket.write(encodeFrame(message));
-    if (socket.writableLength > (options.maxBufferedBytes ?? 4 * 1024 * 1024)) refuse(new Error('caller does not read'));
+    if (socket.writableLength > (options.maxBufferedBytes ?? 4 * 1024 * 1024))
+      refuse(new Error('caller does not read'));
   }
 
   async function answer(message: unknown): Promise<void> {
@@ -87,7 +88,8 @@ export function serveConnection<T extends ProtocolTable>(
     const shape = Object.hasOwn(protocol.requests, method) ? protocol.requests[method] : undefined;
     const handler = handlers[method];
     if (shape === undefined || handler === undefined) throw new MetalhubError('MH_ERR_WIRE_UNKNOWN_METHOD');
-    if (pending.has(id) || pending.size >= protocol.maxPending) throw new ShapeError('too many requests, or an id again');
+    if (pending.has(id) || pending.size >= protocol.maxPending)
+      throw new ShapeError('too many requests, or an id again');
     const checked = shape.params(params, 'params') as ParamsOf<T, keyof T>;
     pending.add(id);
     options.onActivity?.();

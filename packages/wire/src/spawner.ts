@@ -18,7 +18,16 @@ export const serverStatusShape = object({
   key,
   server,
   /** systemd's ActiveState of the unit; `inactive` also when it is not loaded. */
-  active_state: oneOf('active', 'activating', 'deactivating', 'inactive', 'failed', 'reloading', 'maintenance', 'refreshing'),
+  active_state: oneOf(
+    'active',
+    'activating',
+    'deactivating',
+    'inactive',
+    'failed',
+    'reloading',
+    'maintenance',
+    'refreshing',
+  ),
   /** 32 hex digits, changes with every start; null when not loaded. */
   invocation_id: nullable(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
   /** What the hub gave as `start_id`; from it the hub derives the server's token again. */

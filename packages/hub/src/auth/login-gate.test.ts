@@ -55,3 +55,15 @@ t.test('waiting ends', async (t) => {
   leave();
   await gate.enter('anna', '1');
 });
+
+t.test('without an address only the name and the total are bounded', async (t) => {
+  const gate = new LoginGate(LIMITS);
+  const leave = await gate.enter('anna', undefined);
+  await gate.enter('bert', undefined);
+  await gate.enter('cora', undefined);
+  const waiting = ['dora', 'emil', 'fred', 'gina'].map((name) => gate.enter(name, undefined));
+  t.ok(await isPending(Promise.race(waiting)), 'three run');
+  await t.rejects(gate.enter('hans', undefined), { code: 'MH_ERR_BUSY' }, 'four wait, more than of one address');
+  leave();
+  for (const enter of waiting) (await enter)();
+});

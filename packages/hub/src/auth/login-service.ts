@@ -1,6 +1,6 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
-import { accountName, type Key, parseIdentity } from '@metalhub/base/names.js';
 import type { Log } from '@metalhub/base/log.js';
+import { accountName, type Key, parseIdentity } from '@metalhub/base/names.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
 import type { Account } from '@metalhub/systemd/accounts.js';

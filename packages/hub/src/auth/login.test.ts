@@ -3,6 +3,9 @@ import t from 'tap';
 import { Browser, TestHub } from '../testing/test-hub.js';
 import { FAILURE_FLOOR_MS } from './login-service.js';
 
+// Of the whole file, also when it is run by itself: half a minute is not enough on a busy machine.
+t.setTimeout(120_000);
+
 const TEXT = 'Name or password is wrong, or this account may not log in here.';
 
 async function openTest(t: { teardown: (end: () => Promise<void>) => void }): Promise<TestHub> {
@@ -148,6 +151,34 @@ t.test('H11: an IPv6 address that changes within its network stays known', async
   for (let host = 0; host < 6; host++) await new Browser(test, `192.0.2.${host}`).logIn('anna', 'guess');
   t.equal((await new Browser(test, '2001:db8:1:2:abcd::6').logIn('anna', 'right')).statusCode, 303);
   t.equal((await new Browser(test, '2001:db8:9:9::5').logIn('anna', 'right')).statusCode, 429);
+});
+
+t.test('H11: behind a web server on the same machine nobody is locked out by others', async (t) => {
+  const test = await openTest(t);
+  for (let count = 0; count < 40; count++) {
+    await new Browser(test, '127.0.0.1').logIn(`name ${count}`, 'guess');
+    test.clock.pass(-FAILURE_FLOOR_MS);
+  }
+  t.equal((await new Browser(test, '127.0.0.1').logIn('anna', 'right')).statusCode, 303, 'for the first time');
+  t.same(await test.context.database.all('SELECT * FROM login_sources'), [], 'and the address is not hers by that');
+  for (let count = 0; count < 6; count++) await new Browser(test, '192.0.2.1').logIn('anna', 'guess');
+  t.equal((await new Browser(test, '127.0.0.1').logIn('anna', 'right')).statusCode, 429);
+});
+
+t.test('S02: nobody gets a key whose account on the machine is somebody else', async (t) => {
+  const test = await openTest(t);
+  test.accounts.set('jupyter-anna', { home: '/home/jupyter-anna' });
+  test.accounts.set('jupyter-bert', { home: '/var/lib/metalhub/home/bert' });
+  test.pam.passwords.set('bert', 'right');
+  for (const name of ['anna', 'bert']) t.equal((await new Browser(test).logIn(name, 'right')).statusCode, 303);
+  const keys = async () =>
+    (await test.context.database.all('SELECT key FROM users ORDER BY id')).map((row) => row['key']);
+  const [anna, bert] = await keys();
+  t.match(anna, /^u[a-z2-7]{22}$/);
+  t.equal(bert, 'bert', 'what has the home of the key is its own account');
+  test.accounts.set('jupyter-bert', { home: '/home/jupyter-bert' });
+  for (const name of ['anna', 'bert']) await new Browser(test).logIn(name, 'right');
+  t.same(await keys(), [anna, bert], 'a key that was given stays');
 });
 
 t.test('administrators are those that the configuration names', async (t) => {

@@ -33,7 +33,13 @@ async function makeFixture(test: { teardown: (end: () => Promise<void>) => void 
   const clock = new TestClock();
   const revoked: Revocation[] = [];
   const user = await database.write((transaction) =>
-    noteLogin(transaction, { loginMethod: 'pam', name: parseUserName('anna'), isAdmin: false, nowMs: clock.nowMs() }),
+    noteLogin(transaction, {
+      loginMethod: 'pam',
+      name: parseUserName('anna'),
+      isAdmin: false,
+      nowMs: clock.nowMs(),
+      foreignKeys: new Set(),
+    }),
   );
   const open = (): Sessions =>
     new Sessions({

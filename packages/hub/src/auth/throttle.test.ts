@@ -2,7 +2,7 @@ import { DAY_MS, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import t from 'tap';
 import { TestClock } from '../testing/test-hub.js';
 import { Penalties } from './penalties.js';
-import { addressBlock, Throttle } from './throttle.js';
+import { addressBlock, isLocal, Throttle } from './throttle.js';
 
 const RULES = { perFailureMs: 5 * SECOND_MS, enforceFromMs: 15 * SECOND_MS, capMs: 10 * MINUTE_MS, maxEntries: 100 };
 
@@ -114,6 +114,18 @@ t.test('the throttle', async (t) => {
     throttle.noteSuccess(stranger('anna', '192.0.2.1'));
     t.equal(throttle.blockedForMs(stranger('anna', '192.0.2.2')), 0);
     t.ok(throttle.blockedForMs(stranger('anna', '192.0.2.1')) > 0);
+  });
+
+  await t.test('H11: the own address of the machine stands for everybody, so only names count there', async (t) => {
+    for (const address of ['127.0.0.1', '::1']) {
+      const throttle = new Throttle(new TestClock());
+      for (let name = 0; name < 100; name++) throttle.noteFailure(stranger(`name ${name}`, address));
+      t.equal(throttle.addresses.size, 0);
+      t.equal(throttle.blockedForMs(stranger('anna', address)), 0, address);
+      for (let tries = 0; tries < 3; tries++) throttle.noteFailure(stranger('anna', address));
+      t.ok(throttle.blockedForMs(stranger('anna', address)) > 0, 'the name is slowed down all the same');
+    }
+    t.notOk(isLocal('127.1.2.3'), 'others are of test machines and containers');
   });
 
   await t.test('takes an IPv6 network as one address', async (t) => {

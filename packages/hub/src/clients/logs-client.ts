@@ -19,17 +19,31 @@ export class LogsClient {
     this.#path = options.path;
   }
 
-  /** Calls back for each line, oldest first. Resolves after the last; with `follow` it goes on until the signal. */
+  /**
+   * Calls back for each line, oldest first. Resolves after the last; with `follow` it goes on until the signal.
+   * @param onLine may return what to wait for before more is read; a few lines that are here already come all the same
+   */
   async read(
     query: LogQuery,
-    onLine: (line: LogLine) => void,
+    onLine: (line: LogLine) => Promise<void> | undefined,
     options: { signal?: AbortSignal; timeoutMs?: number },
   ): Promise<void> {
     const client = await connectWire(logsProtocol, this.#path === undefined ? {} : { path: this.#path });
+    let isPaused = false;
     try {
       const { key, server, invocationId, lines, follow } = query;
       const params = { key, server, invocation_id: invocationId, lines, ...(follow === true && { follow }) };
-      await client.call('ReadServerLog', params, { onEvent: onLine, ...options });
+      const onEvent = (line: LogLine): void => {
+        const room = onLine(line);
+        if (room === undefined || isPaused) return;
+        isPaused = true;
+        client.pause();
+        void room.then(() => {
+          isPaused = false;
+          client.resume();
+        });
+      };
+      await client.call('ReadServerLog', params, { onEvent, ...options });
     } finally {
       client.close();
     }

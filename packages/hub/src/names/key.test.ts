@@ -1,6 +1,6 @@
-import { type Identity, isKey } from '@metalhub/base/names.js';
+import { type Identity, isKey, type Key } from '@metalhub/base/names.js';
 import t from 'tap';
-import { keyCandidates } from './key.js';
+import { isForeignAccount, keyCandidates } from './key.js';
 
 function firstKeys(identity: string, count = 2): string[] {
   const keys: string[] = [];
@@ -51,4 +51,12 @@ t.test('candidates are all different, valid, and the same each time', async (t) 
 t.test('two login methods get different hashes for one name', async (t) => {
   t.not(firstKeys('pam:ä')[0], firstKeys('oidc:ä')[0]);
   t.not(firstKeys('pam:anna')[1], firstKeys('oidc:anna')[1]);
+});
+
+t.test('an account is ours when its home is', async (t) => {
+  const key = 'anna' as Key;
+  t.notOk(isForeignAccount(undefined, key));
+  t.notOk(isForeignAccount({ home: '/var/lib/metalhub/home/anna' }, key));
+  t.ok(isForeignAccount({ home: '/var/lib/metalhub/home/bert' }, key));
+  t.ok(isForeignAccount({ home: '/home/jupyter-anna' }, key));
 });

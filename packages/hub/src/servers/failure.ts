@@ -47,7 +47,7 @@ export async function readLastLines(
 ): Promise<string[]> {
   const lines: LogLine[] = [];
   try {
-    await logs.read({ ...query, lines: SHOWN_LINES }, (line) => lines.push(line), { timeoutMs: LOGS_TIMEOUT_MS });
+    await logs.read({ ...query, lines: SHOWN_LINES }, (line) => void lines.push(line), { timeoutMs: LOGS_TIMEOUT_MS });
   } catch (error) {
     if (!(error instanceof MetalhubError)) throw error;
   }

@@ -20,7 +20,7 @@ const BY_LINE: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /Permission denied|EACCES|PermissionError/i,
-    'A file in the home directory belongs to somebody else. The administrator can find it: find HOME ! -uid UID, both as in getent passwd while the server runs',
+    'A file in the home directory may belong to somebody else. The administrator can look: ls -laR /var/lib/private/metalhub/home',
   ],
   [
     /Bad config encountered|ConfigurableError|TraitError|jupyter_\w+_config/i,

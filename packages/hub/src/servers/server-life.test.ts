@@ -3,6 +3,9 @@ import t from 'tap';
 import { gone, refuseStart } from '../testing/peers.js';
 import { Browser, TestHub, until } from '../testing/test-hub.js';
 
+// Of the whole file, also when it is run by itself: half a minute is not enough on a busy machine.
+t.setTimeout(120_000);
+
 interface Fixture {
   test: TestHub;
   anna: Browser;
@@ -169,6 +172,33 @@ t.test('R06: what happened while the spawner was away is seen afterwards', async
   await until(() => phase() === 'stopped' && test.proxy.routes.size === 0);
 });
 
+t.test('R06: a restart of the spawner is no warning, a spawner that stays away is one', async (t) => {
+  const fixture = await makeFixture(t);
+  const { test } = fixture;
+  await startAndWait(fixture);
+  await until(() => test.spawner.watchers === 1);
+  const said = () =>
+    test.logLines
+      .filter(({ message }) => message.startsWith('hub-spawner '))
+      .map(({ level, message }) => [level, message]);
+  await test.spawner.crash();
+  await until(() => said().length === 1);
+  await test.spawner.open();
+  // The peer counts a watcher before the hub has read the list.
+  await until(() => said().length === 2);
+  const restart = [
+    ['info', 'hub-spawner went away; trying again'],
+    ['info', 'hub-spawner is back'],
+  ];
+  t.same(said(), restart);
+  await test.spawner.crash();
+  await until(() => said().length === 4);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  t.same(said(), [...restart, restart[0], ['warning', 'hub-spawner does not come back; trying on']], 'said once');
+  await test.spawner.open();
+  await until(() => test.spawner.watchers === 1);
+});
+
 t.test('R06: a restarted hub adopts what runs, with the same token', async (t) => {
   const fixture = await makeFixture(t);
   const { test, anna, phase } = fixture;
@@ -301,6 +331,23 @@ t.test('a proxy that lost everything gets it again', async (t) => {
   t.equal(test.proxy.routes.size, 1);
   t.equal(test.proxy.keys.length, 1);
   t.equal((await anna.get('/hub/user/anna/lab')).statusCode, 503, 'no circle when that is not what was wrong');
+});
+
+t.test('a restarted proxy gets all ended sessions in one request', async (t) => {
+  const { test } = await makeFixture(t);
+  for (let count = 0; count < 3; count++) {
+    const bert = new Browser(test);
+    await bert.logIn('bert', 'right');
+    await bert.submit('/hub/logout');
+  }
+  await until(() => test.proxy.revocations.length === 3);
+  const before = test.proxy.revocations.splice(0);
+  test.proxy.calls.length = 0;
+  test.proxy.pid = 200;
+  await test.context.routes.reconcile();
+  t.equal(test.proxy.calls.filter((call) => call === 'POST /api/revocations').length, 1);
+  const ids = (list: typeof before) => list.map(({ session_id }) => session_id).sort();
+  t.same(ids(test.proxy.revocations), ids(before));
 });
 
 t.test('a server whose way cannot be opened is not called ready before it can', async (t) => {

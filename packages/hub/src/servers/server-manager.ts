@@ -28,6 +28,7 @@ export class ServerManager {
       onSnapshot: (servers) => this.#takeSnapshot(servers),
       onChange: (server) => this.#takeChange(server),
       sleep: services.sleep,
+      clock: services.clock,
       log: services.log,
     });
   }

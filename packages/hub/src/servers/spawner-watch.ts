@@ -1,4 +1,5 @@
 import type { Log } from '@metalhub/base/log.js';
+import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 import type { SpawnerClient, WatchEvent } from '../clients/spawner-client.js';
 
@@ -9,9 +10,12 @@ export interface SpawnerWatchOptions {
   onSnapshot: (servers: readonly ServerStatus[]) => void;
   onChange: (server: ServerStatus) => void;
   sleep: (milliseconds: number) => Promise<void>;
+  clock: Clock;
   log: Log;
 }
 
+/** A restart of the spawner is over by then. */
+const LONG_AWAY_MS = 10 * SECOND_MS;
 const FIRST_PAUSE_MS = 200;
 const MAX_PAUSE_MS = 10_000;
 
@@ -23,6 +27,9 @@ export class SpawnerWatch {
   #hasSnapshot = false;
   #isClosed = false;
   #isReachable: boolean | null = null;
+  /** Monotonic; `undefined` while the spawner is there. */
+  #awaySinceMs: number | undefined;
+  #isAwayLong = false;
 
   constructor(options: SpawnerWatchOptions) {
     this.#options = options;
@@ -46,6 +53,8 @@ export class SpawnerWatch {
       this.#running ??= this.#run().finally(() => {
         this.#running = undefined;
         this.#isReachable = null;
+        this.#awaySinceMs = undefined;
+        this.#isAwayLong = false;
       });
     }
   }
@@ -60,7 +69,7 @@ export class SpawnerWatch {
   }
 
   async #run(): Promise<void> {
-    const { spawner, sleep, log } = this.#options;
+    const { spawner, sleep } = this.#options;
     for (let pauseMs = FIRST_PAUSE_MS; this.#isNeeded(); pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)) {
       const current = new AbortController();
       this.#current = current;
@@ -72,11 +81,21 @@ export class SpawnerWatch {
         }, current.signal);
       } catch (error) {
         if (current.signal.aborted) continue;
-        if (this.#isReachable !== false) log.warning('hub-spawner went away; trying again', { err: error });
         this.#isReachable = false;
+        this.#noteAway(error);
       }
       if (this.#isNeeded()) await sleep(pauseMs);
     }
+  }
+
+  /** A restart is nothing to worry about; what takes longer is said once. */
+  #noteAway(error: unknown): void {
+    const { clock, log } = this.#options;
+    if (this.#awaySinceMs === undefined) log.info('hub-spawner went away; trying again', { err: error });
+    this.#awaySinceMs ??= clock.monotonicMs();
+    if (this.#isAwayLong || clock.monotonicMs() - this.#awaySinceMs < LONG_AWAY_MS) return;
+    this.#isAwayLong = true;
+    log.warning('hub-spawner does not come back; trying on', { err: error });
   }
 
   #take({ change, server }: WatchEvent, snapshot: ServerStatus[]): void {
@@ -84,6 +103,8 @@ export class SpawnerWatch {
     if (change === 'snapshot-end') {
       if (this.#isReachable === false) log.info('hub-spawner is back');
       this.#isReachable = true;
+      this.#awaySinceMs = undefined;
+      this.#isAwayLong = false;
       this.#hasSnapshot = true;
       onSnapshot(snapshot);
       this.adjust();

@@ -5,6 +5,7 @@ import type { Log } from '@metalhub/base/log.js';
 import { type LogLine, logsProtocol } from '@metalhub/wire/logs.js';
 import { type PamOutcome, pamProtocol } from '@metalhub/wire/pam.js';
 import type { RouteReport, RouteRequest } from '@metalhub/wire/proxy-api.js';
+import { serveOnce } from '@metalhub/wire/serve-once.js';
 import { type Handlers, type RequestContext, serveWire } from '@metalhub/wire/server.js';
 import { type ServerStatus, type SpawnerRequests, spawnerProtocol } from '@metalhub/wire/spawner.js';
 import type { StartRequest, WatchEvent } from '../clients/spawner-client.js';
@@ -186,21 +187,27 @@ export class PamPeer {
 export class LogsPeer {
   lines: LogLine[] = [];
   readonly queries: unknown[] = [];
+  emitted = 0;
 
   async open(path: string, log: Log): Promise<Server> {
-    const server = createServer();
-    serveWire(
-      server,
-      logsProtocol,
-      {
-        ReadServerLog: async (params, context) => {
-          this.queries.push(params);
-          for (const line of this.lines) context.emit(line);
-          return {};
+    const server = createServer((socket) => {
+      void serveOnce(
+        socket,
+        logsProtocol,
+        {
+          ReadServerLog: async (params, { emit, drained }) => {
+            this.queries.push(params);
+            for (const line of this.lines) {
+              emit(line);
+              this.emitted++;
+              await drained();
+            }
+            return {};
+          },
         },
-      },
-      { log },
-    );
+        { log, requestTimeoutMs: 10_000 },
+      );
+    });
     await listen(server, path);
     return server;
   }

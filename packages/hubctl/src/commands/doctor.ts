@@ -2,7 +2,7 @@ import { errorText } from '@metalhub/base/errors.js';
 import { connectManager, type Manager } from '@metalhub/systemd/manager.js';
 import type { Command } from '../command.js';
 import { print } from '../command.js';
-import { type Check, type DoctorContext, failed, type Finding } from '../doctor/check.js';
+import { type Check, type DoctorContext, type Finding, failed } from '../doctor/check.js';
 import { checkConfig, checkPamService, checkSecrets } from '../doctor/files.js';
 import { checkJupyter } from '../doctor/jupyter.js';
 import { checkDisk, checkHardLinks, checkNameService, checkSystemd } from '../doctor/machine.js';
@@ -57,7 +57,9 @@ async function examine(context: DoctorContext): Promise<Finding[]> {
     try {
       findings.push(...(await check(context)));
     } catch (error) {
-      findings.push(failed(check.name, `could not be looked at: ${errorText(error)}`, 'journalctl -p warning -b -n 50'));
+      findings.push(
+        failed(check.name, `could not be looked at: ${errorText(error)}`, 'journalctl -p warning -b -n 50'),
+      );
     }
   }
   return findings;

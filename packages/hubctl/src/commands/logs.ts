@@ -1,3 +1,4 @@
+import { isErrorCode, MetalhubError } from '@metalhub/base/errors.js';
 import type { Command } from '../command.js';
 import { formatTime, printable } from '../output.js';
 
@@ -16,6 +17,7 @@ export const logs: Command = {
     const query = new URLSearchParams({ user, server: context.server, lines: String(context.lines) });
     if (context.follow) query.set('follow', 'true');
     for await (const entry of context.admin.stream('GET', `/admin/logs?${query}`)) {
+      if (isErrorCode(entry['code'])) throw new MetalhubError(entry['code'], { message: String(entry['message']) });
       context.stdout(context.json ? `${JSON.stringify(entry)}\n` : formatLine(entry as unknown as LogLine));
     }
     return 0;

@@ -19,7 +19,6 @@ interface Progress {
   message?: string;
   ready?: boolean;
   failed?: boolean;
-  url?: string;
   failure?: { message: string; hint?: string | null; logLines?: string[] };
 }
 
@@ -38,7 +37,9 @@ export const servers: Command = {
       unit: server.unit,
       problem: server.failure?.message ?? null,
     }));
-    print(context, value, () => formatTable(['user', 'server', 'state', 'profile', 'started', 'unit', 'problem'], rows));
+    print(context, value, () =>
+      formatTable(['user', 'server', 'state', 'profile', 'started', 'unit', 'problem'], rows),
+    );
     return 0;
   },
 };
@@ -57,7 +58,10 @@ export const start: Command = {
     }
     if (last.ready === true) return 0;
     if (last.failed !== true) {
-      throw new MetalhubError('MH_ERR_WIRE_CLOSED', { details: { peer: 'hub' }, hint: 'look again with: hubctl servers' });
+      throw new MetalhubError('MH_ERR_WIRE_CLOSED', {
+        details: { peer: 'hub' },
+        hint: 'look again with: hubctl servers',
+      });
     }
     if (!context.json) explainFailure(context, last);
     return 1;
@@ -76,9 +80,8 @@ export const stop: Command = {
   },
 };
 
-function progressLine(event: Progress): string {
-  const where = event.ready === true && event.url !== undefined ? ` ${printable(event.url)}` : '';
-  return `${printable(event.message ?? '')}${where}\n`;
+function progressLine({ message = '' }: Progress): string {
+  return `${printable(message)}\n`;
 }
 
 function explainFailure(context: Context, { failure }: Progress): void {

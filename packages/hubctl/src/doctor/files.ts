@@ -2,7 +2,7 @@ import { existsSync, lstatSync } from 'node:fs';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { CONFIG_FILE, loadConfig } from '@metalhub/config/load.js';
 import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
-import { type Check, failed, type Finding, ok, skipped } from './check.js';
+import { type Check, type Finding, failed, ok, skipped } from './check.js';
 
 const SECRETS_DIRECTORY = '/etc/metalhub/secrets';
 const SECRETS = ['ticket-key', 'server-token-key', 'cookie-key'];
@@ -35,7 +35,8 @@ export const checkSecrets: Check = async ({ isRoot }) => {
 function checkSecret(name: string): Finding {
   const path = `${SECRETS_DIRECTORY}/${name}`;
   const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (stat === undefined) return failed(`secret ${name}`, 'is missing', 'dpkg-reconfigure metalhub, then systemctl restart hub');
+  if (stat === undefined)
+    return failed(`secret ${name}`, 'is missing', 'dpkg-reconfigure metalhub, then systemctl restart hub');
   const isPrivate = stat.isFile() && stat.uid === 0 && (stat.mode & 0o077) === 0;
   if (isPrivate && stat.size > 0) return ok(`secret ${name}`, 'root only');
   if (isPrivate) return failed(`secret ${name}`, 'is empty', `rm ${path}, then dpkg-reconfigure metalhub`);

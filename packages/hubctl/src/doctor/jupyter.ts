@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { loadConfig } from '@metalhub/config/load.js';
 import type { ProfileConfig } from '@metalhub/config/schema.js';
-import { bool, execStartEx, str } from '@metalhub/systemd/unit-property.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
-import { type Check, failed, type Finding, ok, skipped } from './check.js';
+import { bool, execStartEx, str } from '@metalhub/systemd/unit-property.js';
+import { type Check, type Finding, failed, ok, skipped } from './check.js';
 
 const LAUNCHER = '/usr/lib/metalhub/launcher.py';
 

@@ -1,6 +1,6 @@
 import { readFileSync, statfsSync } from 'node:fs';
 import { errorText } from '@metalhub/base/errors.js';
-import { type Check, failed, type Finding, ok, warning } from './check.js';
+import { type Check, type Finding, failed, ok, warning } from './check.js';
 
 const MIN_SYSTEMD = 257;
 const MIN_FREE_BYTES = 200 * 2 ** 20;
@@ -22,7 +22,11 @@ export const checkNameService: Check = async () =>
     const subject = `name service for ${database}`;
     const sources = nameServiceSources(readFileSync('/etc/nsswitch.conf', 'utf8'), database);
     if (sources.includes('systemd')) return ok(subject, 'asks systemd');
-    return failed(subject, 'does not ask systemd', `apt install libnss-systemd, then add "systemd" to ${database}: in /etc/nsswitch.conf`);
+    return failed(
+      subject,
+      'does not ask systemd',
+      `apt install libnss-systemd, then add "systemd" to ${database}: in /etc/nsswitch.conf`,
+    );
   });
 
 /** Sources of one database of nsswitch.conf(5), without the bracketed actions. */
@@ -40,7 +44,13 @@ export function nameServiceSources(file: string, database: string): string[] {
 export const checkHardLinks: Check = async () => {
   const subject = 'fs.protected_hardlinks';
   if (readFileSync('/proc/sys/fs/protected_hardlinks', 'utf8').trim() === '1') return [ok(subject, 'is 1')];
-  return [failed(subject, 'is 0: users can link to files of others', 'sysctl -w fs.protected_hardlinks=1, and set it in /etc/sysctl.d')];
+  return [
+    failed(
+      subject,
+      'is 0: users can link to files of others',
+      'sysctl -w fs.protected_hardlinks=1, and set it in /etc/sysctl.d',
+    ),
+  ];
 };
 
 export const checkDisk: Check = async () => ['/var/lib/metalhub', '/var/lib/private', '/run/metalhub'].map(checkFree);
@@ -50,7 +60,12 @@ function checkFree(path: string): Finding {
   try {
     const { bavail, bsize, files, ffree } = statfsSync(path);
     const free = bavail * bsize;
-    if (files > 0 && ffree < 1000) return failed(subject, `${ffree} files can still be made`, `remove files, or make the file system of ${path} larger`);
+    if (files > 0 && ffree < 1000)
+      return failed(
+        subject,
+        `${ffree} files can still be made`,
+        `remove files, or make the file system of ${path} larger`,
+      );
     const text = `${Math.floor(free / 2 ** 20)} MiB free`;
     if (free >= MIN_FREE_BYTES || path.startsWith('/run')) return ok(subject, text);
     return warning(subject, text, `remove files, or make the file system of ${path} larger`);

@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
 import { loadConfig } from '@metalhub/config/load.js';
-import { type Check, failed, type Finding, ok } from './check.js';
+import { type Check, type Finding, failed, ok } from './check.js';
 
 /** The way of a visitor's request: proxy, then hub. */
 export const checkPublicAddress: Check = async () => {
@@ -22,7 +22,10 @@ function listenAddresses(): readonly string[] {
 async function checkAddress(address: string): Promise<Finding> {
   const subject = `address ${address}`;
   const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon).replace(/^\[|\]$/g, '').replace(/^0\.0\.0\.0$/, '127.0.0.1');
+  const host = address
+    .slice(0, colon)
+    .replace(/^\[|\]$/g, '')
+    .replace(/^0\.0\.0\.0$/, '127.0.0.1');
   try {
     const status = await getStatus(host, Number(address.slice(colon + 1)));
     if (status === 200) return ok(subject, 'answers, and so does the hub behind it');

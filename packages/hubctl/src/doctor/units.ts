@@ -1,6 +1,6 @@
 import { lstatSync } from 'node:fs';
 import { findGroup } from '@metalhub/systemd/accounts.js';
-import { type Check, failed, type Finding, ok } from './check.js';
+import { type Check, type Finding, failed, ok } from './check.js';
 
 /** Units that run always; the others are started by their sockets. */
 const ALWAYS_ON = ['metalhub.target', 'hub.service', 'hub-proxy.service'];
@@ -24,7 +24,9 @@ export const checkUnits: Check = async (context) => {
 function judgeUnit(unit: string, state: string | undefined): Finding {
   const subject = `unit ${unit}`;
   if (state === 'active') return ok(subject, 'active');
-  const fix = unit.endsWith('.target') ? `systemctl enable --now ${unit}` : `journalctl -u ${unit} -n 20, then systemctl start ${unit}`;
+  const fix = unit.endsWith('.target')
+    ? `systemctl enable --now ${unit}`
+    : `journalctl -u ${unit} -n 20, then systemctl start ${unit}`;
   return failed(subject, state ?? 'not loaded', fix);
 }
 

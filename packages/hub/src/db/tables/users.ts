@@ -90,11 +90,7 @@ export async function noteLogin(
   return readUser(row);
 }
 
-async function freeKey(
-  transaction: Transaction,
-  identity: Identity,
-  foreignKeys: ReadonlySet<Key>,
-): Promise<Key> {
+async function freeKey(transaction: Transaction, identity: Identity, foreignKeys: ReadonlySet<Key>): Promise<Key> {
   for (const key of keyCandidates(identity)) {
     if (foreignKeys.has(key)) continue;
     const taken = await transaction.find('SELECT 1 AS taken FROM users WHERE key = ?', [key]);

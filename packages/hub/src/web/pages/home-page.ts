@@ -1,6 +1,13 @@
 import { type Html, html } from './html.js';
 import { renderBox, renderDocument } from './layout.js';
-import { renderDescription, renderFailure, renderStartForm, renderState, renderStopForm, renderTime } from './server-parts.js';
+import {
+  renderDescription,
+  renderFailure,
+  renderStartForm,
+  renderState,
+  renderStopForm,
+  renderTime,
+} from './server-parts.js';
 import type { ServerView } from './views.js';
 
 export interface HomePageOptions {

@@ -1,0 +1,118 @@
+import t from 'tap';
+import { createUser, installDeb } from '../lib/deb.js';
+import { bootMachine, type Machine } from '../lib/machine.js';
+import { ServerEvents } from '../lib/server-events.js';
+import { fieldOf, Visitor } from '../lib/visitor.js';
+
+t.setTimeout(900_000);
+
+const CONFIG = '/etc/metalhub/metalhub.toml';
+const LOGIN = '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }\n';
+let machine: Machine;
+let visitor: Visitor;
+let events: ServerEvents;
+
+t.before(async () => {
+  machine = await bootMachine({ image: 'jupyter' });
+  await installDeb(machine);
+  await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
+  await machine.enterNetwork();
+  visitor = new Visitor();
+  await visitor.logIn('anna', 'correct horse');
+  const home = await visitor.navigate('/hub/home');
+  await visitor.submit('/hub/spawn', { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
+  await untilServerAnswers();
+  events = await ServerEvents.open(visitor, 'anna');
+});
+
+t.teardown(async () => {
+  events?.close();
+  await machine?.stop();
+});
+
+async function untilServerAnswers(): Promise<void> {
+  for (let tries = 0; tries < 300; tries++) {
+    if ((await visitor.navigate('/user/anna/api/status')).response.status === 200) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error('the server did not start');
+}
+
+async function apply(listen: readonly string[]) {
+  const proxy = `[proxy]\nlisten = ${JSON.stringify(listen)}\ninsecure = true\n`;
+  await machine.writeFile(CONFIG, `public_url = "http://localhost:8000"\n${LOGIN}${proxy}`);
+  return machine.exec(['hubctl', 'apply']);
+}
+
+/** Addresses with a listening TCP socket, as ss writes them. */
+async function listening(): Promise<string[]> {
+  const lines = (await machine.run(['ss', '-Hltn'])).trim().split('\n');
+  return lines.map((line) => line.trim().split(/\s+/)[3] ?? '').sort();
+}
+
+async function health(port = 8000): Promise<number> {
+  return (await new Visitor({ base: `http://localhost:${port}` }).request('/hub/health')).status;
+}
+
+for (const listen of [['0.0.0.0:8000'], ['[::]:8000'], ['127.0.0.1:8000', '127.0.0.1:8001'], ['127.0.0.1:8000']]) {
+  t.test(`the proxy moves to ${listen.join(' and ')}, and open connections go on`, async (t) => {
+    const since = await machine.cursor();
+    const applied = await apply(listen);
+    t.match(applied, { code: 0, stdout: `hub-proxy.socket listens on ${listen.join(', ')}` }, applied.stderr);
+    t.same(await listening(), listen.map((address) => address.replace('[::]', '*')).sort());
+    for (const address of listen) t.equal(await health(Number(address.split(':').at(-1))), 200, address);
+    t.ok(await events.answers(), 'the WebSocket of before is open');
+    t.equal((await visitor.navigate('/user/anna/api/status')).response.status, 200);
+    const again = await machine.exec(['hubctl', 'apply']);
+    t.match(again, { code: 0 });
+    t.notMatch(again.stdout, 'hub-proxy.socket', 'nothing to do the second time');
+    // systemd says so at the reload that comes before the restart.
+    await machine.assertCleanJournal([/Socket unit configuration has changed while unit has been running/], since);
+  });
+}
+
+t.test('an address that cannot be bound is refused, and the old one serves again', async (t) => {
+  await machine.run(['systemd-run', '--unit=taken', 'python3', '-m', 'http.server', '--bind', '127.0.0.1', '8002']);
+  for (let tries = 0; tries < 50 && !(await listening()).includes('127.0.0.1:8002'); tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const wanted = ['127.0.0.1:8001', '127.0.0.1:8002'];
+  // Also more often than systemd's start limit of 5 in 10 s.
+  for (const attempt of ['first', 'second', 'third']) {
+    const applied = await apply(wanted);
+    t.equal(applied.code, 1, attempt);
+    t.match(
+      applied.stderr,
+      'the proxy cannot listen on 127.0.0.1:8001, 127.0.0.1:8002; those of before are in force again',
+    );
+    t.same(await listening(), ['127.0.0.1:8000', '127.0.0.1:8002']);
+    t.equal(await health(), 200);
+    t.ok(await events.answers());
+  }
+  await machine.run(['systemctl', 'stop', 'taken.service']);
+  t.match(await apply(wanted), { code: 0 });
+  t.same(await listening(), wanted, 'once it is free the same command succeeds');
+  t.match(await apply(['127.0.0.1:8000']), { code: 0 });
+});
+
+t.test('a run that was interrupted before the restart is finished by the next one', async (t) => {
+  const dropIn = '/etc/systemd/system/hub-proxy.socket.d/50-metalhub-listen.conf';
+  await machine.writeFile(dropIn, '[Socket]\nListenStream=\nListenStream=127.0.0.1:8003\n');
+  await machine.run(['systemctl', 'daemon-reload']);
+  t.match(await apply(['127.0.0.1:8003']), { code: 0 });
+  t.same(await listening(), ['127.0.0.1:8003']);
+  t.match(await apply(['127.0.0.1:8000']), { code: 0 });
+  t.equal(await health(), 200);
+  t.ok(await events.answers());
+});
+
+t.test('a socket that was stopped on purpose is not started', async (t) => {
+  await machine.run(['systemctl', 'stop', 'hub-proxy.socket', 'hub-proxy.service']);
+  t.match(await apply(['127.0.0.1:8001']), { code: 0, stdout: 'when it is started' });
+  t.same(
+    (await listening()).filter((address) => address !== ''),
+    [],
+  );
+  await machine.run(['systemctl', 'start', 'hub-proxy.socket']);
+  t.equal(await health(8001), 200);
+});

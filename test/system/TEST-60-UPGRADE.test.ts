@@ -1,0 +1,108 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { createUser, debPath, installDeb } from '../lib/deb.js';
+import { bootMachine, type Machine } from '../lib/machine.js';
+import { ServerEvents } from '../lib/server-events.js';
+import { fieldOf, Visitor } from '../lib/visitor.js';
+
+t.setTimeout(900_000);
+
+const NEXT_VERSION = '99.0.0';
+const directory = mkdtempSync(join(tmpdir(), 'upgrade-'));
+let machine: Machine;
+let visitor: Visitor;
+
+t.before(async () => {
+  machine = await bootMachine({ image: 'jupyter' });
+  await installDeb(machine);
+  await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
+  await machine.enterNetwork();
+  visitor = new Visitor();
+  await visitor.logIn('anna', 'correct horse');
+  const home = await visitor.navigate('/hub/home');
+  await visitor.submit('/hub/spawn', { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
+  for (let tries = 0; (await visitor.navigate('/user/anna/api/status')).response.status !== 200; tries++) {
+    if (tries === 300) throw new Error('the server did not start');
+    await pause(200);
+  }
+});
+
+t.teardown(async () => {
+  await machine?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** The package under test once more, under a version that apt takes for newer. */
+function makeNextDeb(): string {
+  const tree = join(directory, 'tree');
+  execFileSync('dpkg-deb', ['-R', debPath(), tree]);
+  const control = join(tree, 'DEBIAN', 'control');
+  writeFileSync(control, readFileSync(control, 'utf8').replace(/^Version: .*$/m, `Version: ${NEXT_VERSION}`));
+  const next = join(directory, 'next.deb');
+  execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '-b', tree, next]);
+  return next;
+}
+
+async function unitState(unit: string, property: string): Promise<string> {
+  return (await machine.run(['systemctl', 'show', '--value', `--property=${property}`, unit])).trim();
+}
+
+/** Asks for the page again and again; the problems found when `end()` is called. */
+function askForEver(path: string) {
+  const problems: string[] = [];
+  let count = 0;
+  let isEnding = false;
+  async function run(): Promise<void> {
+    while (!isEnding) {
+      try {
+        const response = await visitor.request(path);
+        await response.text();
+        if (response.status !== 200) problems.push(`${path}: ${response.status}`);
+      } catch (error) {
+        problems.push(`${path}: ${String(error)}`);
+      }
+      count += 1;
+      await pause(20);
+    }
+  }
+  const running = run();
+  return async () => {
+    isEnding = true;
+    await running;
+    return { problems, count };
+  };
+}
+
+t.test('R01: an upgrade fails no request, closes no WebSocket, restarts no server and ends no login', async (t) => {
+  const next = makeNextDeb();
+  const events = await ServerEvents.open(visitor, 'anna');
+  const before = await unitState('jupyter-anna.service', 'InvocationID');
+  const daemons = ['hub.service', 'hub-proxy.service', 'hub-spawner.service'];
+  const pids = await Promise.all(daemons.map((unit) => unitState(unit, 'MainPID')));
+  const since = await machine.cursor();
+  const loops = ['/user/anna/api/status', '/hub/health'].map(askForEver);
+  await installDeb(machine, next);
+  // Until every daemon is the new one, and has done what it does at its start.
+  await pause(5000);
+  for (const end of loops) {
+    const { problems, count } = await end();
+    t.same(problems, []);
+    t.ok(count > 50, `${count} requests`);
+  }
+  t.equal(await machine.run(['dpkg-query', '--show', 'metalhub']), `metalhub\t${NEXT_VERSION}\n`);
+  const newPids = await Promise.all(daemons.map((unit) => unitState(unit, 'MainPID')));
+  for (const [index, unit] of daemons.entries()) t.not(newPids[index], pids[index], `${unit} was restarted`);
+  t.ok(await events.answers(), 'the WebSocket is open and answers');
+  t.equal(await unitState('jupyter-anna.service', 'InvocationID'), before);
+  t.equal(await unitState('jupyter-anna.service', 'ActiveState'), 'active');
+  t.match((await visitor.navigate('/hub/home')).text, /Running/, 'logged in, and the hub knows the server');
+  events.close();
+  await machine.assertCleanJournal([], since);
+});
