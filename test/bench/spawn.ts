@@ -160,6 +160,7 @@ async function main(): Promise<void> {
   console.log(`metalhub / bare process                       ${spread(ratios(times.metalhub, times.bare), 2)}`);
   console.log(`metalhub / JupyterHub                         ${spread(ratios(times.metalhub, times.jupyterhub), 2)}`);
   await idleMemory(machine);
+  await exposure(machine, visitor);
 }
 
 async function idleMemory(machine: Machine): Promise<void> {
@@ -170,26 +171,31 @@ async function idleMemory(machine: Machine): Promise<void> {
     samples.metalhub.push(await memoryOf(machine, ['hub.service', 'hub-proxy.service', 'hub-spawner.service']));
     samples.jupyterhub.push(await memoryOf(machine, ['bench-jupyterhub.service']));
   }
-  const units = await machine.run([
-    'systemctl',
-    'list-units',
-    '--plain',
-    '--no-legend',
-    '--state=active',
-    '--type=service',
-    'hub*',
-  ]);
+  const [ours, theirs] = [median(samples.metalhub), median(samples.jupyterhub)];
   console.log(
-    `\nmemory of all daemons at idle, MB (PSS): metalhub ${median(samples.metalhub).toFixed(0)}, ` +
-      `JupyterHub and its proxy ${median(samples.jupyterhub).toFixed(0)}, ratio ${(median(samples.metalhub) / median(samples.jupyterhub)).toFixed(2)}`,
+    `\nmemory of all daemons at idle, MB (PSS): metalhub ${ours.toFixed(0)}, JupyterHub and its proxy ${theirs.toFixed(0)}`,
   );
-  console.log(
-    `running: ${units
-      .trim()
-      .split('\n')
-      .map((line) => line.split(' ')[0])
-      .join(', ')}`,
-  );
+  console.log(`ratio ${(ours / theirs).toFixed(2)}`);
+  for (const unit of ['hub.service', 'hub-proxy.service']) {
+    console.log(`  ${unit.padEnd(20)}${(await memoryOf(machine, [unit])).toFixed(1)}`);
+  }
+  const active = ['systemctl', 'list-units', '--plain', '--no-legend', '--state=active', '--type=service', 'hub*'];
+  const names = (await machine.run(active))
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' ')[0]);
+  console.log(`running: ${names.join(', ')}`);
+}
+
+/** What systemd-analyze finds in each unit as it is loaded: 0.0 (nothing to reach) to 10.0. */
+async function exposure(machine: Machine, visitor: Visitor): Promise<void> {
+  await startMetalhub(visitor);
+  console.log('\nexposure by systemd-analyze security');
+  const units = ['hub-proxy', 'hub', 'hub-spawner', 'hub-pam@bench', 'hub-logs@bench', 'jupyter-anna'];
+  for (const unit of units) {
+    const report = await machine.run(['systemd-analyze', 'security', '--no-pager', `${unit}.service`]);
+    console.log(`  ${unit.padEnd(20)}${/exposure level for \S+: ([0-9.]+)/.exec(report)?.[1] ?? '?'}`);
+  }
 }
 
 await main();
