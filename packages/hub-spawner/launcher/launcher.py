@@ -16,6 +16,7 @@ import json
 import os
 import socket
 import sys
+import threading
 
 # Read by the spawner (start-failure.ts). Clear of Python's 1 and 2 and of systemd's 200 and up.
 EXIT_NO_JUPYTER = 100
@@ -23,6 +24,8 @@ EXIT_OLD_JUPYTER = 101
 EXIT_BAD_HANDOVER = 102
 
 FIRST_PASSED_FD = 3
+# Kernels get 5 seconds from Jupyter; the shortest sensible stop_timeout_sec is above this.
+STOP_PATIENCE_SEC = 7
 # Whoever inherits these would speak to systemd in the server's name or take descriptors that are not there.
 OURS_ALONE = ("LISTEN_", "NOTIFY_", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID")
 
@@ -127,6 +130,19 @@ def adopt(serverapp, listening, when_accepting):
     serverapp.bind_unix_socket = bind_unix_socket
 
 
+def end_in_time(serverapp):
+    """Jupyter waits without limit for a kernel that is just starting when it is told to stop; nobody else should."""
+    signal_stop = serverapp.ServerApp._signal_stop
+
+    def signal_stop_in_time(self, *args):
+        timer = threading.Timer(STOP_PATIENCE_SEC, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
+        signal_stop(self, *args)
+
+    serverapp.ServerApp._signal_stop = signal_stop_in_time
+
+
 def keep_token_from_pages(lab_app):
     """JupyterLab writes the token into its page, and from there into addresses; the proxy adds it, no browser needs it."""
     initialize_handlers = lab_app.initialize_handlers
@@ -176,6 +192,7 @@ def main():
     check_jupyter()
     lab_app, serverapp = import_lab()
     adopt(serverapp, listening, lambda: notify(taken.get("NOTIFY_SOCKET"), "READY=1"))
+    end_in_time(serverapp)
     keep_token_from_pages(lab_app)
     sys.argv = ["jupyter-lab"]
     lab_app.launch_instance(arguments(credential))
