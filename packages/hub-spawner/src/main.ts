@@ -54,6 +54,7 @@ async function main(log: Log): Promise<void> {
     for (const socket of connections) socket.destroy();
     idle.stop();
     watchdog.stop();
+    context.watch.stop();
     manager.close();
   }
 

@@ -1,4 +1,4 @@
-import type { Log } from '@metalhub/base/log.js';
+import type { Log, LogFields } from '@metalhub/base/log.js';
 import {
   findServerOfUnit,
   type Key,
@@ -28,6 +28,8 @@ export interface ServerWatch {
   listen(listener: StatusListener): () => void;
   /** Resolves with the first status that fits, beginning with the present one. */
   waitFor(key: Key, server: ServerName, fits: (status: ServerStatus) => boolean): Promise<ServerStatus>;
+  /** From now on a failed read is nobody's concern: the connection to systemd is being closed. */
+  stop(): void;
 }
 
 export interface ServerWatchOptions {
@@ -41,6 +43,11 @@ export function createServerWatch({ manager, log, onFailed }: ServerWatchOptions
   const known = new Map<ServerId, ServerStatus>();
   const listeners = new Set<StatusListener>();
   const reading = new Map<ServerId, { again: boolean }>();
+  let isStopped = false;
+
+  function warn(message: string, fields: LogFields): void {
+    if (!isStopped) log.warning(message, fields);
+  }
 
   function publish(status: ServerStatus): void {
     const id = serverId(status.key, status.server);
@@ -108,10 +115,13 @@ export function createServerWatch({ manager, log, onFailed }: ServerWatchOptions
         if (server !== undefined) refreshSoon(server.key, server.server);
       }, SERVICE_PATTERN);
       manager.onResync(() => {
-        void refreshAll().catch((err: unknown) => log.warning('units could not be listed again', { err }));
+        void refreshAll().catch((err: unknown) => warn('units could not be listed again', { err }));
       });
       await manager.subscribe();
       await refreshAll();
+    },
+    stop() {
+      isStopped = true;
     },
     list: () => [...known.values()],
     refresh,
