@@ -20,7 +20,7 @@ function closeAll(...pairs: { far: Socket; server: Server }[]): void {
   }
 }
 
-t.test('R01: the last bytes reach a slow reader although the other side is gone', async (t) => {
+t.test('the last bytes reach a slow reader although the other side has ended', async (t) => {
   const client = await socketPair();
   const upstream = await socketPair();
   t.teardown(() => closeAll(client, upstream));
