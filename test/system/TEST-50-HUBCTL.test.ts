@@ -52,11 +52,14 @@ async function json(argv: readonly string[]): Promise<Record<string, unknown>> {
   return JSON.parse(await machine.run(['hubctl', ...argv, '--json'])) as Record<string, unknown>;
 }
 
-/** Has the server of anna print a line, as a program of hers that the server started would. */
+/**
+ * Has the server of anna print a line, as a program of hers that the server started would. It stays a moment: the journal looks
+ * up the unit of whoever wrote, and cannot of a process that is gone.
+ */
 function printAsServer(line: string): string {
   const group = '/sys/fs/cgroup$(systemctl show --value -p ControlGroup jupyter-anna.service)/cgroup.procs';
   const uid = '$(stat -c %u "/proc/$(systemctl show --value -p MainPID jupyter-anna.service)")';
-  return `( uid=${uid}; echo $BASHPID >${group}; printf '${line}\\n' | setpriv --reuid "$uid" --clear-groups systemd-cat -t anna )`;
+  return `( uid=${uid}; echo $BASHPID >${group}; { printf '${line}\\n'; sleep 1; } | setpriv --reuid "$uid" --clear-groups systemd-cat -t anna )`;
 }
 
 t.test('start tells each step, waits until the server is ready and prints its address; stop ends it', async (t) => {
