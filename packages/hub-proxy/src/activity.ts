@@ -9,16 +9,17 @@ export class Activity {
     this.#clock = clock;
   }
 
-  touch(prefix: string): void {
-    this.#lastMs.set(prefix, this.#clock.nowMs());
+  /** @param key of the route */
+  touch(key: string): void {
+    this.#lastMs.set(key, this.#clock.nowMs());
   }
 
   /** Forgets routes that are gone. */
-  keepOnly(prefixes: ReadonlySet<string>): void {
-    for (const prefix of this.#lastMs.keys()) if (!prefixes.has(prefix)) this.#lastMs.delete(prefix);
+  keepOnly(keys: ReadonlySet<string>): void {
+    for (const key of this.#lastMs.keys()) if (!keys.has(key)) this.#lastMs.delete(key);
   }
 
   list(): { prefix: string; last_ms: number }[] {
-    return [...this.#lastMs].map(([prefix, last_ms]) => ({ prefix, last_ms }));
+    return [...this.#lastMs].map(([key, last_ms]) => ({ prefix: key, last_ms }));
   }
 }

@@ -8,8 +8,9 @@ import { HeadCollector } from './head-collector.js';
 import { NAVIGATION_FIELD, TARGET_FIELD } from './hub-forward.js';
 import { formatAnswer } from './own-answer.js';
 import { type Answer, badGateway, hubAway, jsonAnswer, serverAway } from './pages.js';
-import { type Route, routeIdentity } from './proxy-state.js';
+import { type Route, routeIdentity, routeKey } from './proxy-state.js';
 import { isRefusal, parseRequestHead, type Refusal, type RequestHead } from './request-head.js';
+import { isUnixTarget } from './target.js';
 import { runTunnel } from './tunnel.js';
 import { connectUpstream } from './upstream.js';
 import type { WorkerContext } from './worker-context.js';
@@ -87,7 +88,7 @@ export class ClientConnection {
     if (head.isUpgrade && found.rest.length > 0)
       return this.#refuse({ status: 400, reason: 'bytes behind an upgrade' });
     if (first.rest !== undefined) this.#hold(first.rest);
-    const route = this.#context.state.table.findRoute(head.path);
+    const route = this.#context.state.table.findRoute(head.path, head.host.name);
     if (route === undefined) return this.#answer(head, jsonAnswer(404, 'no such page'));
     const verdict = this.#context.gate.check(head, route);
     if (!(verdict instanceof Promise)) return this.#follow(head, route, verdict, first.out);
@@ -106,8 +107,8 @@ export class ClientConnection {
     if (!this.#isHeld) this.#socket.resume();
     if (verdict.kind === 'answer') return this.#answer(head, verdict.answer);
     // The check may have taken a while: the route must be the one in force now.
-    if (this.#context.state.table.findRoute(head.path) !== route) {
-      const current = this.#context.state.table.findRoute(head.path);
+    if (this.#context.state.table.findRoute(head.path, head.host.name) !== route) {
+      const current = this.#context.state.table.findRoute(head.path, head.host.name);
       const isSame = current !== undefined && routeIdentity(current) === routeIdentity(route);
       if (!isSame) return this.#answer(head, serverAway(isNavigation(head)));
     }
@@ -115,20 +116,23 @@ export class ClientConnection {
   }
 
   #forward(head: RequestHead, route: Route, passed: Passed, body: readonly Buffer[]): void {
-    const isHub = route.socket_path === this.#context.settings.hub_socket_path;
-    const isThroughForward = route.auth === 'upstream' && !head.isUpgrade;
+    const isHub = isUnixTarget(route.target, this.#context.settings.hub_socket_path);
+    const socketPath =
+      route.target.kind === 'unix' && route.target.base_path === undefined ? route.target.path : undefined;
+    const isThroughForward = route.auth === 'upstream' && !head.isUpgrade && socketPath !== undefined;
     const proto = this.#context.gate.proto(head);
     const extra = isThroughForward
       ? ([
-          [TARGET_FIELD, route.socket_path],
+          [TARGET_FIELD, socketPath],
           [NAVIGATION_FIELD, isNavigation(head) ? '1' : '0'],
         ] as const)
       : [];
     const exchange = new Exchange({
       client: this.#socket,
-      head,
+      head:
+        route.target.base_path === undefined ? head : { ...head, target: `${route.target.base_path}${head.target}` },
       route,
-      by: { peer: this.#peer, proto, isHub, closeUpstream: isThroughForward, extra },
+      by: { peer: this.#peer, proto, isHub, closeUpstream: route.auth === 'upstream', extra },
       setCookies: passed.setCookies,
       mustCloseClient: () => !head.keepAlive || this.#context.isDraining(),
       open: () => (isThroughForward ? this.#context.forward.open() : this.#open(route)),
@@ -136,7 +140,7 @@ export class ClientConnection {
       onEnd: (end) => this.#onExchangeEnd(head, route, passed, end),
     });
     this.#exchange = exchange;
-    this.#context.activity.touch(route.prefix);
+    this.#context.activity.touch(routeKey(route));
     this.#forgetWork = this.#context.work.add({
       routeIdentity: routeIdentity(route),
       sessionId: passed.sessionId,
@@ -155,7 +159,7 @@ export class ClientConnection {
       return kept.upstream;
     }
     kept?.upstream.destroy();
-    return connectUpstream(route.socket_path, () => this.#socket.destroyed);
+    return connectUpstream(route.target, () => this.#socket.destroyed);
   }
 
   #takeBody(chunk: Buffer): void {
@@ -191,7 +195,7 @@ export class ClientConnection {
     this.#exchange = undefined;
     this.#forgetWork?.();
     this.#forgetWork = undefined;
-    const isHub = route.socket_path === this.#context.settings.hub_socket_path;
+    const isHub = isUnixTarget(route.target, this.#context.settings.hub_socket_path);
     switch (end.kind) {
       case 'answered':
         if (end.upstream !== undefined) this.#keep(end.upstream, route);
@@ -221,7 +225,7 @@ export class ClientConnection {
     this.#socket.off('data', this.#onData);
     this.#socket.off('end', this.#onClientEnd);
     const forget = (): void => this.#forgetWork?.();
-    const onActivity = (): void => this.#context.activity.touch(route.prefix);
+    const onActivity = (): void => this.#context.activity.touch(routeKey(route));
     const tunnel = runTunnel(this.#socket, upstream, first, { onActivity, onEnd: forget });
     this.#forgetWork = this.#context.work.add({
       routeIdentity: routeIdentity(route),

@@ -25,9 +25,10 @@ import {
   withRevocations,
   withRoute,
 } from './proxy-state.js';
-import { type AllowedTargets, formatTarget, makeRoute, parsePrefix } from './route-target.js';
+import { type AllowedTargets, makeRoute, parsePrefix } from './route-target.js';
 import type { StateStore } from './state-store.js';
 import type { Supervisor } from './supervisor.js';
+import { formatTarget } from './target.js';
 
 const ROUTES = '/api/routes';
 const BODY_LIMIT_BYTES = 64 * 1024;
@@ -144,7 +145,7 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
   function report(route: Route): RouteReport {
     const lastMs = supervisor.findActivity(route.prefix) ?? clock.nowMs() - (clock.monotonicMs() - startedMs);
     return {
-      target: formatTarget(route.socket_path),
+      target: formatTarget(route.target),
       auth: route.auth,
       user: route.user,
       server: route.server,

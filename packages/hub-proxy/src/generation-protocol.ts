@@ -1,10 +1,16 @@
 import { boolean, integer, list, object, type Shaped, text } from '@metalhub/base/shape.js';
 import { defineProtocol, noEvents } from '@metalhub/wire/protocol.js';
-import { MAX_ROUTES, proxyStateShape } from './proxy-state.js';
+import { MAX_ROUTES } from './proxy-state.js';
 import { settingsShape } from './settings.js';
+import { parseState } from './state-format.js';
 
 /** Supervisor → worker, also of earlier generations: one socket per worker below {@link GENERATION_DIRECTORY}. */
 export const GENERATION_DIRECTORY = '/run/metalhub-proxy/gen';
+
+/** Beside a worker's socket: the newest form of the state that it understands, as a number. Without it 1. */
+export function formatFilePath(socketPath: string): string {
+  return socketPath.replace(/\.sock$/, '.format');
+}
 
 const nothing = object({});
 
@@ -16,11 +22,15 @@ export const generationReportShape = object({
   started_ms: integer(0, Number.MAX_SAFE_INTEGER),
   connections: integer(0, 10_000_000),
   tunnels: integer(0, 10_000_000),
-  activity: list(object({ prefix: text({ max: 4096 }), last_ms: integer(0, Number.MAX_SAFE_INTEGER) }), MAX_ROUTES + 1),
+  /** `prefix` is a route's key: with its host in front when it has one. */
+  activity: list(object({ prefix: text({ max: 4400 }), last_ms: integer(0, Number.MAX_SAFE_INTEGER) }), MAX_ROUTES + 1),
 });
 export type WorkerReport = Shaped<typeof generationReportShape>;
 
-/** A version of the package may meet workers of an earlier one: requests are only ever added, fields made optional. */
+/**
+ * A version of the package may meet workers of an earlier one: requests are only ever added, fields made optional. The
+ * state is sent in the form that the worker says it understands ({@link formatFilePath}).
+ */
 export function generationProtocol(path: string) {
   return defineProtocol({
     peer: 'hub-proxy worker',
@@ -29,9 +39,9 @@ export function generationProtocol(path: string) {
     maxPending: 16,
     requests: {
       /** Once, first: answered when the worker accepts connections. */
-      Start: { params: object({ settings: settingsShape, state: proxyStateShape }), result: nothing, event: noEvents },
+      Start: { params: object({ settings: settingsShape, state: parseState }), result: nothing, event: noEvents },
       /** Routes, keys and revocations from now on; what they no longer allow is closed before the answer. */
-      SetState: { params: object({ state: proxyStateShape }), result: nothing, event: noEvents },
+      SetState: { params: object({ state: parseState }), result: nothing, event: noEvents },
       /** No new connections; what is open may stay for so long after the *first* Drain. */
       Drain: { params: object({ timeout_ms: integer(0, 2 ** 31 - 1) }), result: nothing, event: noEvents },
       /** Everything is closed within the time given, WebSockets with code 1001; then the worker exits. */

@@ -1,11 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import { connectWire, type WireClient } from '@metalhub/wire/client.js';
-import { type GenerationRequests, generationProtocol, type WorkerReport } from './generation-protocol.js';
+import {
+  formatFilePath,
+  type GenerationRequests,
+  generationProtocol,
+  type WorkerReport,
+} from './generation-protocol.js';
 import type { ProxyState } from './proxy-state.js';
 import type { Settings } from './settings.js';
+import { formatForGeneration } from './state-format.js';
 
 const START_TIMEOUT_MS = 30 * SECOND_MS;
 /** jose verifies Ed25519 with WebCrypto, which Node 20 calls experimental at every start. */
@@ -17,11 +24,13 @@ export class Generation {
   readonly number: number;
   readonly pid: number;
   readonly #client: WireClient<GenerationRequests>;
+  readonly #format: number;
 
-  private constructor(number: number, pid: number, client: WireClient<GenerationRequests>) {
+  private constructor(number: number, pid: number, client: WireClient<GenerationRequests>, format: number) {
     this.number = number;
     this.pid = pid;
     this.#client = client;
+    this.#format = format;
   }
 
   /** Finds a worker that an earlier supervisor left. @throws {MetalhubError} nobody answers there */
@@ -32,7 +41,7 @@ export class Generation {
     });
     try {
       const { pid } = await client.call('Report', {}, { timeoutMs: CALL_TIMEOUT_MS });
-      return new Generation(number, pid, client);
+      return new Generation(number, pid, client, readFormat(socketPath));
     } catch (error) {
       client.close();
       throw error;
@@ -54,8 +63,10 @@ export class Generation {
     try {
       await untilListening(child);
       const client = await connectWire(generationProtocol(socketPath), { path: socketPath });
-      await client.call('Start', { settings, state }, { timeoutMs: START_TIMEOUT_MS });
-      return new Generation(number, child.pid ?? 0, client);
+      const format = readFormat(socketPath);
+      const params = { settings, state: formatForGeneration(state, format) };
+      await client.call('Start', params, { timeoutMs: START_TIMEOUT_MS });
+      return new Generation(number, child.pid ?? 0, client, format);
     } catch (error) {
       child.kill('SIGKILL');
       throw error;
@@ -68,7 +79,8 @@ export class Generation {
   }
 
   async setState(state: ProxyState): Promise<void> {
-    await this.#client.call('SetState', { state }, { timeoutMs: CALL_TIMEOUT_MS });
+    const params = { state: formatForGeneration(state, this.#format) };
+    await this.#client.call('SetState', params, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
   async drain(timeoutMs: number): Promise<void> {
@@ -90,6 +102,16 @@ export class Generation {
     } catch {
       // It is gone already.
     }
+  }
+}
+
+/** Workers of the first version wrote no such file. */
+function readFormat(socketPath: string): number {
+  try {
+    const format = Number(readFileSync(formatFilePath(socketPath), 'utf8'));
+    return Number.isSafeInteger(format) && format > 0 ? format : 1;
+  } catch {
+    return 1;
   }
 }
 

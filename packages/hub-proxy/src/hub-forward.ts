@@ -4,7 +4,7 @@ import httpProxy from '@fastify/http-proxy';
 import type { Log } from '@metalhub/base/log.js';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { type Answer, hubAway, serverAway } from './pages.js';
-import { formatTarget } from './route-target.js';
+import { formatTarget } from './target.js';
 
 /** Carries the route's socket from the strict front to {@link HubForward}, inside this process; clients cannot send it. */
 export const TARGET_FIELD = 'X-Metalhub-Target';
@@ -42,7 +42,7 @@ export class HubForward {
       http: { maxHeaderSize: 64 * 1024, headersTimeout: 0 },
     });
     await app.register(httpProxy, {
-      upstream: formatTarget(hubSocketPath),
+      upstream: formatSocket(hubSocketPath),
       prefix: '/',
       httpMethods: METHODS,
       undici: false,
@@ -55,7 +55,7 @@ export class HubForward {
       retryMethods: ['GET', 'HEAD'],
       replyOptions: {
         retriesCount: 1,
-        getUpstream: (request: FastifyRequest) => formatTarget(targetOf(request, hubSocketPath)),
+        getUpstream: (request: FastifyRequest) => formatSocket(targetOf(request, hubSocketPath)),
         rewriteRequestHeaders: (request: FastifyRequest, headers: Record<string, unknown>) => rewrite(request, headers),
         rewriteHeaders: (headers: Record<string, unknown>) => withoutHopByHop(headers),
         onError: (reply: FastifyReply, { error }: { error: Error }) => {
@@ -86,6 +86,10 @@ export class HubForward {
   close(): Promise<void> {
     return this.#app.close();
   }
+}
+
+function formatSocket(path: string): string {
+  return formatTarget({ kind: 'unix', path });
 }
 
 function targetOf(request: FastifyRequest, fallback: string): string {

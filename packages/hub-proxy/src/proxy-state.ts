@@ -1,21 +1,51 @@
 import { isServerName } from '@metalhub/base/names.js';
-import { guarded, integer, list, nullable, object, oneOf, optional, type Shaped, text } from '@metalhub/base/shape.js';
+import {
+  guarded,
+  integer,
+  list,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  type Shape,
+  type Shaped,
+  ShapeError,
+  text,
+} from '@metalhub/base/shape.js';
 import { HUB_SOCKET_PATH } from '@metalhub/wire/proxy-api.js';
+import { formatTarget, targetShape } from './target.js';
 
-/** What the proxy knows for good: stored in state.json and sent whole to every generation. */
+/** What the proxy knows for good: stored in state.json and sent to every generation; see state-format.ts. */
 
 export const ROUTE_PREFIX_PATTERN = /^\/(?:(?:[A-Za-z0-9\-._~!$&'()*+=:@]|%[0-9A-F]{2})+\/)*$/;
+
+export const ROUTE_HOST_PATTERN = /^(?:[a-z0-9][a-z0-9.-]*|\[[0-9a-f:.]+\])$/;
+
+export const MAX_ROUTE_DATA_CHARACTERS = 4096;
+
+/** What a foreign hub sent with its route, `target` included, word for word: it is given back to it. */
+export const routeDataShape: Shape<Readonly<Record<string, unknown>>> = (value, path) => {
+  const isRecord = typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (!isRecord || JSON.stringify(value).length > MAX_ROUTE_DATA_CHARACTERS) {
+    throw new ShapeError(`${path}: expected an object of at most ${MAX_ROUTE_DATA_CHARACTERS} characters of JSON`);
+  }
+  return value as Readonly<Record<string, unknown>>;
+};
 
 export const routeShape = object({
   /** Canonical: percent-encoded as in the address bar, with both slashes. */
   prefix: text({ pattern: ROUTE_PREFIX_PATTERN, max: 4096 }),
-  socket_path: text({ pattern: /^\/[^\0]*$/, max: 107 }),
+  /** In normal form; `null` for every host that has no routes of its own. */
+  host: nullable(text({ pattern: ROUTE_HOST_PATTERN, max: 253 })),
+  target: targetShape,
   auth: oneOf('ticket', 'upstream'),
   /** The hub's user name that a ticket must carry; set exactly for `ticket`. */
   user: nullable(text({ min: 1, max: 512 })),
   server: nullable(guarded(isServerName, 'a server name')),
   invocation_id: nullable(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
   token: nullable(text({ pattern: /^[A-Za-z0-9_-]{43}$/, max: 43 })),
+  /** `null` for routes of our own hub, and in what generations get. */
+  data: nullable(routeDataShape),
 });
 export type Route = Shaped<typeof routeShape>;
 
@@ -37,7 +67,7 @@ export const revocationShape = object({
 });
 export type Revocation = Shaped<typeof revocationShape>;
 
-export const MAX_ROUTES = 10_000;
+export const MAX_ROUTES = 20_000;
 export const MAX_KEYS = 8;
 export const MAX_REVOCATIONS = 50_000;
 
@@ -54,29 +84,37 @@ export type ProxyState = Shaped<typeof proxyStateShape>;
 export function defaultRoute(hubSocketPath: string = HUB_SOCKET_PATH): Route {
   return {
     prefix: '/',
-    socket_path: hubSocketPath,
+    host: null,
+    target: { kind: 'unix', path: hubSocketPath },
     auth: 'upstream',
     user: null,
     server: null,
     invocation_id: null,
     token: null,
+    data: null,
   };
 }
 
 export const EMPTY_STATE: ProxyState = { version: 0, routes: [], keys: [], revocations: [] };
 
-/** Adds the route, or replaces the one with its prefix. The same state when the route is there already, unchanged. */
+/** Adds the route, or replaces the one with its key. The same state when the route is there already, unchanged. */
 export function withRoute(state: ProxyState, route: Route): ProxyState {
-  const before = state.routes.find(({ prefix }) => prefix === route.prefix);
-  if (before !== undefined && routeIdentity(before) === routeIdentity(route) && before.token === route.token)
-    return state;
-  const others = state.routes.filter(({ prefix }) => prefix !== route.prefix);
+  const key = routeKey(route);
+  const before = state.routes.find((other) => routeKey(other) === key);
+  if (before !== undefined && isSameRoute(before, route)) return state;
+  const others = state.routes.filter((other) => other !== before);
   return { ...state, version: state.version + 1, routes: [...others, route] };
 }
 
-/** `undefined` when there is no such route. */
-export function withoutRoute(state: ProxyState, prefix: string): ProxyState | undefined {
-  const routes = state.routes.filter((route) => route.prefix !== prefix);
+function isSameRoute(a: Route, b: Route): boolean {
+  return (
+    routeIdentity(a) === routeIdentity(b) && a.token === b.token && JSON.stringify(a.data) === JSON.stringify(b.data)
+  );
+}
+
+/** `undefined` when there is no such route. @param key as of {@link routeKey} */
+export function withoutRoute(state: ProxyState, key: string): ProxyState | undefined {
+  const routes = state.routes.filter((route) => routeKey(route) !== key);
   return routes.length === state.routes.length ? undefined : { ...state, version: state.version + 1, routes };
 }
 
@@ -108,7 +146,13 @@ export function withRevocations(state: ProxyState, revocations: readonly Revocat
   };
 }
 
+/** One route per host and prefix: `/user/anna/`, or `anna.example.org/user/anna/` for a host of its own. */
+export function routeKey(route: Pick<Route, 'host' | 'prefix'>): string {
+  return `${route.host ?? ''}${route.prefix}`;
+}
+
 /** Two routes with one identity lead to the same running server for the same visitor: what is open may stay open. */
 export function routeIdentity(route: Route): string {
-  return JSON.stringify([route.prefix, route.socket_path, route.auth, route.user, route.server, route.invocation_id]);
+  const target = formatTarget(route.target);
+  return JSON.stringify([routeKey(route), target, route.auth, route.user, route.server, route.invocation_id]);
 }

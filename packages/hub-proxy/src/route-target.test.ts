@@ -1,14 +1,17 @@
 import { routeRequestShape } from '@metalhub/wire/proxy-api.js';
 import t from 'tap';
-import { formatTarget, makeRoute, parsePrefix, parseTarget } from './route-target.js';
+import { makeRoute, parsePrefix, parseTarget } from './route-target.js';
+import { formatTarget, type Target } from './target.js';
+
+const unix = (path: string): Target => ({ kind: 'unix', path });
 
 t.test('B8: only the hub’s socket and sockets directly in the servers’ directory are targets', async (t) => {
-  t.equal(parseTarget('unix+http://%2Frun%2Fmetalhub%2Fservers%2Fanna.sock'), '/run/metalhub/servers/anna.sock');
-  t.equal(
+  t.same(parseTarget('unix+http://%2Frun%2Fmetalhub%2Fservers%2Fanna.sock'), unix('/run/metalhub/servers/anna.sock'));
+  t.same(
     parseTarget('http+unix://%2Frun%2Fmetalhub%2Fservers%2Fanna%3Alab.sock/'),
-    '/run/metalhub/servers/anna:lab.sock',
+    unix('/run/metalhub/servers/anna:lab.sock'),
   );
-  t.equal(parseTarget('unix+http://%2frun%2fmetalhub%2fhub.sock'), '/run/metalhub/hub.sock');
+  t.same(parseTarget('unix+http://%2frun%2fmetalhub%2fhub.sock'), unix('/run/metalhub/hub.sock'));
   const refused = [
     'http://127.0.0.1:8888',
     'unix+http://%2Frun%2Fmetalhub%2Fspawner.sock',
@@ -23,7 +26,8 @@ t.test('B8: only the hub’s socket and sockets directly in the servers’ direc
     '',
   ];
   for (const target of refused) t.throws(() => parseTarget(target), { code: 'MH_ERR_PROXY_TARGET' }, target);
-  t.equal(parseTarget(formatTarget('/run/metalhub/hub.sock')), '/run/metalhub/hub.sock');
+  const hub = unix('/run/metalhub/hub.sock');
+  t.same(parseTarget(formatTarget(hub)), hub);
 });
 
 t.test('a prefix is canonical, or it is refused', async (t) => {
@@ -54,7 +58,7 @@ t.test('a ticket route names its user and server, and the hub keeps its own pref
   });
   t.throws(() => makeRoute('/user/anna', request({ auth: 'ticket', user: 'anna' })), { code: 'MH_ERR_PROXY_ROUTE' });
   t.throws(() => makeRoute('/', request({})), { code: 'MH_ERR_PROXY_ROUTE' });
-  const hub = formatTarget('/run/metalhub/hub.sock');
+  const hub = formatTarget(unix('/run/metalhub/hub.sock'));
   t.throws(() => makeRoute('/x', request({ target: hub, auth: 'ticket', user: 'a', server: '' })), {
     code: 'MH_ERR_PROXY_ROUTE',
   });

@@ -3,6 +3,7 @@ import { SERVERS_DIRECTORY } from '@metalhub/base/names.js';
 import { HUB_SOCKET_PATH, type RouteRequest } from '@metalhub/wire/proxy-api.js';
 import { parseRequestTarget } from './path.js';
 import { ROUTE_PREFIX_PATTERN, type Route } from './proxy-state.js';
+import { isUnixTarget, type Target } from './target.js';
 
 /** Where a route may lead: the hub, and sockets that systemd made for servers. */
 export interface AllowedTargets {
@@ -16,10 +17,10 @@ const TARGET = /^(?:unix\+http|http\+unix):\/\/((?:[A-Za-z0-9._:-]|%[0-9A-Fa-f]{
 const SOCKET_NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]*\.sock$/;
 
 /**
- * The socket path in a target like `unix+http://%2Frun%2Fmetalhub%2Fservers%2Fanna.sock`.
+ * Understands a target like `unix+http://%2Frun%2Fmetalhub%2Fservers%2Fanna.sock`.
  * @throws {MH_ERR_PROXY_TARGET} anything else than the hub's socket or one directly in the servers' directory
  */
-export function parseTarget(target: string, allowed: AllowedTargets = ALLOWED_TARGETS): string {
+export function parseTarget(target: string, allowed: AllowedTargets = ALLOWED_TARGETS): Target {
   const [, encoded] = TARGET.exec(target) ?? [];
   const path = encoded === undefined ? '' : decode(encoded);
   const inServers = `${allowed.serversDirectory}/`;
@@ -29,11 +30,7 @@ export function parseTarget(target: string, allowed: AllowedTargets = ALLOWED_TA
       hint: `only ${allowed.hubSocketPath} and sockets directly in ${allowed.serversDirectory} can be routed to`,
     });
   }
-  return path;
-}
-
-export function formatTarget(socketPath: string): string {
-  return `unix+http://${encodeURIComponent(socketPath)}`;
+  return { kind: 'unix', path };
 }
 
 /**
@@ -52,23 +49,26 @@ export function parsePrefix(raw: string): string {
 /** @throws {MH_ERR_PROXY_TARGET} {MH_ERR_PROXY_ROUTE} */
 export function makeRoute(rawPrefix: string, request: RouteRequest, allowed: AllowedTargets = ALLOWED_TARGETS): Route {
   const prefix = parsePrefix(rawPrefix);
-  const socketPath = parseTarget(request.target, allowed);
+  const target = parseTarget(request.target, allowed);
+  const isHub = isUnixTarget(target, allowed.hubSocketPath);
   const auth = request.auth ?? 'upstream';
-  if (prefix === '/' && (auth !== 'upstream' || socketPath !== allowed.hubSocketPath)) {
+  if (prefix === '/' && (auth !== 'upstream' || !isHub)) {
     throw routeError('the prefix / belongs to the hub');
   }
   if (auth === 'ticket') {
-    if (socketPath === allowed.hubSocketPath) throw routeError('the hub checks its visitors itself');
+    if (isHub) throw routeError('the hub checks its visitors itself');
     if (request.user === undefined || request.server === undefined) throw routeError('ticket needs user and server');
   }
   return {
     prefix,
-    socket_path: socketPath,
+    host: null,
+    target,
     auth,
     user: request.user ?? null,
     server: request.server ?? null,
     invocation_id: request.invocation_id ?? null,
     token: request.token ?? null,
+    data: null,
   };
 }
 

@@ -15,7 +15,7 @@ function makeDirectory(t: { teardown(end: () => void): void }): string {
 const annas = {
   ...defaultRoute(),
   prefix: '/user/anna/',
-  socket_path: '/run/metalhub/servers/anna.sock',
+  target: { kind: 'unix', path: '/run/metalhub/servers/anna.sock' } as const,
   token: 't'.repeat(43),
 };
 

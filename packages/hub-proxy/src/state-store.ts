@@ -4,7 +4,8 @@ import { errorText, MetalhubError, systemErrorCode } from '@metalhub/base/errors
 import type { Log } from '@metalhub/base/log.js';
 import { ShapeError } from '@metalhub/base/shape.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
-import { EMPTY_STATE, type ProxyState, proxyStateShape } from './proxy-state.js';
+import { EMPTY_STATE, type ProxyState } from './proxy-state.js';
+import { formatStored, parseState } from './state-format.js';
 
 const STATE_MODE = 0o600;
 
@@ -24,7 +25,7 @@ export class StateStore {
     const text = readIfThere(path);
     if (text === undefined) return new StateStore(path, EMPTY_STATE);
     try {
-      return new StateStore(path, proxyStateShape(JSON.parse(text), ''));
+      return new StateStore(path, parseState(JSON.parse(text), ''));
     } catch (error) {
       if (!(error instanceof ShapeError) && !(error instanceof SyntaxError)) throw error;
       const aside = setAside(path);
@@ -52,7 +53,7 @@ export class StateStore {
       const next = change(this.#state);
       if (next === this.#state) return next;
       try {
-        await writeFileAtomic(this.#path, `${JSON.stringify(next)}\n`, { mode: STATE_MODE });
+        await writeFileAtomic(this.#path, `${JSON.stringify(formatStored(next))}\n`, { mode: STATE_MODE });
       } catch (cause) {
         const reason = systemErrorCode(cause) ?? errorText(cause);
         throw new MetalhubError('MH_ERR_PROXY_STATE', {

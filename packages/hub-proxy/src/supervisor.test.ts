@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import t from 'tap';
 import { createControlApi } from './control-api.js';
-import { formatTarget } from './route-target.js';
 import type { Settings } from './settings.js';
 import { StateStore } from './state-store.js';
 import { Supervisor } from './supervisor.js';
+import { formatTarget } from './target.js';
 import { makeListenFd } from './testing/listen-fd.js';
 import { ask, openClient, statusOf, TestLog } from './testing/proxy.js';
 import { makeHubKey, SESSION_ID, ticketClaims } from './testing/tickets.js';
@@ -58,7 +58,7 @@ async function startSupervisor(directory: string, listenFd: number, maxGeneratio
     supervisor,
     limits,
     log,
-    target: (name: string) => formatTarget(join(directory, name)),
+    target: (name: string) => formatTarget({ kind: 'unix', path: join(directory, name) }),
     call: (method: string, path: string, body?: unknown) => call(control, method, path, body),
     leave: async () => {
       supervisor.leave();
@@ -197,7 +197,11 @@ t.test(
     const second = await startSupervisor(directory, listening.fd);
     const generations = async () => JSON.parse((await second.call('GET', '/api/status')).body).generations;
     t.match(await generations(), [{ generation: 3 }]);
-    t.same(readdirSync(gen).sort(), ['1.sock', '3.sock', 'real'], 'only the socket without a listener is gone');
+    t.same(
+      readdirSync(gen).sort(),
+      ['1.format', '1.sock', '3.format', '3.sock', 'real'],
+      'only the socket without a listener is gone',
+    );
     isDeaf = false;
     await second.supervisor.adoptMissed();
     t.match(await generations(), [

@@ -1,10 +1,10 @@
-import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import { Generation } from './generation.js';
-import type { WorkerReport } from './generation-protocol.js';
+import { formatFilePath, type WorkerReport } from './generation-protocol.js';
 import type { ProxyState } from './proxy-state.js';
 import type { Settings } from './settings.js';
 
@@ -307,6 +307,7 @@ function isNobodyThere(error: unknown): boolean {
 
 function removeSocket(path: string): void {
   try {
+    rmSync(formatFilePath(path), { force: true });
     unlinkSync(path);
   } catch {
     // The worker removed it itself.

@@ -1,32 +1,43 @@
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type NetConnectOpts } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import type { Target, TcpTarget } from './target.js';
 
 const MAX_WAIT_MS = 10 * SECOND_MS;
 const RETRY_MS = 25;
 
+export interface UpstreamOptions {
+  /** Certificates (PEM) that sign those of encrypted upstreams, instead of the public ones. */
+  readonly ca?: string | undefined;
+}
+
 /**
- * Connects to a server's socket.
+ * Connects to what a route leads to. Encrypted upstreams must show a certificate for the name in the target.
  *
  * A full backlog makes connect(2) fail with EAGAIN on UNIX sockets instead of waiting, so waiting is done here; nothing
  * of a request has been written then.
  *
  * @param isGone whether the client no longer waits
  */
-export function connectUpstream(path: string, isGone: () => boolean): Promise<Socket> {
+export function connectUpstream(target: Target, isGone: () => boolean, options: UpstreamOptions = {}): Promise<Duplex> {
   const startedMs = performance.now();
   return new Promise((resolve, reject) => {
     function attempt(): void {
       if (isGone()) return reject(new Error('aborted'));
-      const socket = connect({ path, allowHalfOpen: true });
+      const socket = open(target, options);
       const fail = (error: Error): void => {
+        clearTimeout(timer);
         socket.destroy();
         const canWait = systemErrorCode(error) === 'EAGAIN' && performance.now() - startedMs < MAX_WAIT_MS;
         if (canWait) setTimeout(attempt, RETRY_MS);
         else reject(error);
       };
+      const timer = setTimeout(() => fail(new Error('no connection in time')), MAX_WAIT_MS);
       socket.once('error', fail);
-      socket.once('connect', () => {
+      socket.once(isEncrypted(target) ? 'secureConnect' : 'connect', () => {
+        clearTimeout(timer);
         socket.off('error', fail);
         socket.on('error', () => socket.destroy());
         if (isGone()) {
@@ -36,5 +47,24 @@ export function connectUpstream(path: string, isGone: () => boolean): Promise<So
       });
     }
     attempt();
+  });
+}
+
+function isEncrypted(target: Target): target is TcpTarget {
+  return target.kind === 'tcp' && target.tls;
+}
+
+function open(target: Target, { ca }: UpstreamOptions): Duplex {
+  if (target.kind === 'unix') return connect({ path: target.path, allowHalfOpen: true });
+  const { host, port } = target;
+  const where: NetConnectOpts = { host, port, allowHalfOpen: true, noDelay: true };
+  if (!target.tls) return connect(where);
+  return connectTls({
+    ...where,
+    ...(isIP(host) === 0 && { servername: host }),
+    ...(ca !== undefined && { ca }),
+    rejectUnauthorized: true,
+    minVersion: 'TLSv1.2',
+    ALPNProtocols: ['http/1.1'],
   });
 }

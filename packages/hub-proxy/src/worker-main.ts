@@ -1,11 +1,12 @@
-import { chmodSync, unlinkSync } from 'node:fs';
+import { chmodSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import type { Handlers } from '@metalhub/wire/server.js';
 import { serveWire } from '@metalhub/wire/server.js';
-import { type GenerationRequests, generationProtocol } from './generation-protocol.js';
+import { formatFilePath, type GenerationRequests, generationProtocol } from './generation-protocol.js';
 import { createProxyLog } from './log.js';
+import { STATE_FORMAT } from './state-format.js';
 import { Worker } from './worker.js';
 
 /** The pipe to the supervisor; its end means that there is none any more. Listening sockets follow. */
@@ -28,6 +29,7 @@ function main(): void {
 
   function leave(): void {
     try {
+      rmSync(formatFilePath(socketPath), { force: true });
       unlinkSync(socketPath);
     } catch {
       // The next supervisor removes what is left.
@@ -92,6 +94,7 @@ function main(): void {
   serveWire(control, generationProtocol(socketPath), handlers, { log, messageTimeoutMs: 60 * SECOND_MS });
   control.listen(socketPath, () => {
     chmodSync(socketPath, 0o600);
+    writeFileSync(formatFilePath(socketPath), `${STATE_FORMAT}\n`, { mode: 0o600 });
     liveness.write('listening\n');
   });
 }

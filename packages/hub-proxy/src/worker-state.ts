@@ -2,7 +2,7 @@ import type { Clock } from '@metalhub/base/time.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { Activity } from './activity.js';
 import type { OpenWork } from './open-work.js';
-import { defaultRoute, type ProxyState, routeIdentity } from './proxy-state.js';
+import { defaultRoute, type ProxyState, routeIdentity, routeKey } from './proxy-state.js';
 import { RouteTable } from './route-table.js';
 import type { TicketVerifier } from './ticket-verifier.js';
 import { GOING_AWAY, POLICY_VIOLATION } from './websocket-frames.js';
@@ -44,7 +44,7 @@ export class WorkerState {
     this.#revokedUntilSec = new Map(state.revocations.map(({ session_id, until }) => [session_id, until]));
     const routes = this.#table.list();
     const identities = new Set(routes.map(routeIdentity));
-    parts.activity.keepOnly(new Set(routes.map(({ prefix }) => prefix)));
+    parts.activity.keepOnly(new Set(routes.map(routeKey)));
     parts.work.closeWhere((item) => !identities.has(item.routeIdentity), GOING_AWAY);
     parts.work.closeWhere(({ sessionId }) => sessionId !== undefined && this.isRevoked(sessionId), POLICY_VIOLATION);
     await parts.tickets.setKeys(state.keys);

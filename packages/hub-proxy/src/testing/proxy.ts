@@ -76,12 +76,14 @@ export async function startProxy(changes: Partial<Settings> = {}): Promise<TestP
   };
   const annasRoute = (routeChanges: Partial<Route> = {}): Route => ({
     prefix: '/user/anna/',
-    socket_path: serverPath,
+    host: null,
+    target: { kind: 'unix', path: serverPath },
     auth: 'ticket',
     user: 'anna',
     server: '' as Route['server'],
     invocation_id: 'b'.repeat(32),
     token: 't'.repeat(43),
+    data: null,
     ...routeChanges,
   });
   let state: ProxyState = { version: 1, routes: [annasRoute()], keys: [key.publicKey], revocations: [] };
