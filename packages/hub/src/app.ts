@@ -14,6 +14,7 @@ import { addProgressRoutes } from './web/progress-routes.js';
 import { SECURITY_HEADERS } from './web/security-headers.js';
 import { addStaticRoutes, type StaticFile } from './web/static-files.js';
 import { addTicketRoutes } from './web/ticket-routes.js';
+import { findVisitor } from './web/visitor.js';
 
 const MAX_BODY_BYTES = 64 * 1024;
 /** A name of 256 characters, each four bytes as %XX. */
@@ -82,7 +83,12 @@ const REASONS: Readonly<Record<string, string>> = {
   FST_ERR_BAD_URL: 'its address is malformed',
 };
 
-function showError(context: HubContext, thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+async function showError(
+  context: HubContext,
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   const error = toMetalhubError(thrown);
   const status = statusOf(error);
   if (status >= 500) context.log.error('request failed', { requestId: request.id, method: request.method, err: error });
@@ -90,7 +96,17 @@ function showError(context: HubContext, thrown: unknown, request: FastifyRequest
   if (!wantsPage(request)) return reply.send({ ...errorBody(error), request_id: request.id });
   const hint = error.hint === undefined || error.code === 'MH_ERR_INTERNAL' ? {} : { hint: sentence(error.hint) };
   const page = { status, title: titleOf(status), message: sentence(error.message), ...hint, requestId: request.id };
-  return reply.type('text/html').send(renderErrorPage(page));
+  return reply.type('text/html').send(renderErrorPage({ ...page, ...(await whoAsks(context, request)) }));
+}
+
+/** As whom they are logged in is what people look for first on a page that refuses them. */
+async function whoAsks(
+  context: HubContext,
+  request: FastifyRequest,
+): Promise<{ user: string; csrfToken: string } | undefined> {
+  // The database may be what failed: then the page goes without.
+  const visitor = await findVisitor(context, request).catch(() => undefined);
+  return visitor && { user: visitor.user.name, csrfToken: visitor.csrfToken };
 }
 
 /** A page for people, JSON for programs. */

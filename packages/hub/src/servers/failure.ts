@@ -1,28 +1,47 @@
 import { type ErrorCode, MetalhubError } from '@metalhub/base/errors.js';
+import type { Log } from '@metalhub/base/log.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { LogLine } from '@metalhub/wire/logs.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 import type { LogQuery, LogsClient } from '../clients/logs-client.js';
 import type { Failure } from '../db/tables/servers.js';
 import { findHint } from './hints.js';
+import { sentence } from './progress.js';
 import { redactLine } from './redact.js';
 
 /** So many of the unit's last lines are shown. */
 const SHOWN_LINES = 30;
 const MAX_LINE_LENGTH = 1000;
 const LOGS_TIMEOUT_MS = 3 * SECOND_MS;
+const MAX_TEXT_LENGTH = 2000;
+
+/** What a unit wrote last. */
+export interface LastLines {
+  readonly lines: readonly string[];
+  /** False when reading them failed: there may be more, or other ones. */
+  readonly isComplete: boolean;
+}
 
 /** What people are told of an error: ours by its own words, anything else not at all. */
-export function failureOf(error: unknown, lines: readonly string[], nowMs: number): Failure {
+export function failureOf(error: unknown, last: LastLines, nowMs: number, unit: string): Failure {
   const known = error instanceof MetalhubError ? error : new MetalhubError('MH_ERR_INTERNAL');
-  return {
+  const failure: Failure = {
     code: known.code,
-    message: known.message.slice(0, 2000),
-    hint: chooseHint(known, lines)?.slice(0, 2000) ?? null,
-    log_lines: [...lines],
+    message: known.message.slice(0, MAX_TEXT_LENGTH),
+    hint: chooseHint(known, last.lines),
+    log_lines: [],
     at_ms: nowMs,
     during: 'start',
   };
+  return withLastLines(failure, last, unit);
+}
+
+/** Nobody must take a log that could not be read for one in which nothing stands. */
+export function withLastLines(failure: Failure, { lines, isComplete }: LastLines, unit: string): Failure {
+  const note = `The log could not be read to its end; the administrator can see it: journalctl -u ${unit}`;
+  const hints = [failure.hint && sentence(failure.hint), isComplete ? null : note].filter((text) => text !== null);
+  const hint = hints.length === 0 ? null : hints.join(' ').slice(0, MAX_TEXT_LENGTH);
+  return { ...failure, hint, log_lines: [...lines] };
 }
 
 /** That a server ended is all the spawner can know; what it wrote last says more. Other errors explain themselves. */
@@ -39,20 +58,24 @@ export function endOf(status: ServerStatus, nowMs: number, during: Failure['duri
   return { code, message, hint: findHint(code, []), log_lines: [], at_ms: nowMs, during };
 }
 
-/** The unit's own last lines without secrets; none when the journal cannot be asked, which must not hide the failure. */
+/** The unit's own last lines without secrets. That the journal cannot be asked must not hide the failure. */
 export async function readLastLines(
   logs: LogsClient,
   query: Omit<LogQuery, 'lines'>,
-  options: { secrets: readonly string[]; sinceMs: number },
-): Promise<string[]> {
+  options: { secrets: readonly string[]; sinceMs: number; log: Log },
+): Promise<LastLines> {
   const lines: LogLine[] = [];
+  let isComplete = true;
   try {
     await logs.read({ ...query, lines: SHOWN_LINES }, (line) => void lines.push(line), { timeoutMs: LOGS_TIMEOUT_MS });
   } catch (error) {
     if (!(error instanceof MetalhubError)) throw error;
+    isComplete = false;
+    options.log.warning('log of a server could not be read', { key: query.key, server: query.server, err: error });
   }
-  return lines
+  const shown = lines
     .filter(({ time_ms }) => time_ms >= options.sinceMs - SECOND_MS)
     .slice(-SHOWN_LINES)
     .map(({ message }) => redactLine(message, options.secrets).slice(0, MAX_LINE_LENGTH));
+  return { lines: shown, isComplete };
 }

@@ -106,6 +106,28 @@ t.test('a failed start shows the last lines and a hint until the next start', as
   t.notMatch((await anna.get('/hub/home')).body, 'The disk is full');
 });
 
+t.test(
+  'R06: a reader of the log that is killed does not hide the failure, and is not taken for an empty log',
+  async (t) => {
+    const { test, anna, phase } = await makeFixture(t);
+    test.logs.isKilled = true;
+    test.spawner.onStart = async () => refuseStart('MH_ERR_SPAWN_EXITED');
+    await anna.submit('/hub/spawn');
+    await until(() => phase() === 'failed');
+    const { body } = await anna.get('/hub/home');
+    t.match(body, 'The server ended before it was ready');
+    t.match(
+      body,
+      'The log could not be read to its end; the administrator can see it: journalctl -u jupyter-anna.service',
+    );
+    t.ok(
+      test.logLines.some(
+        ({ level, message }) => level === 'warning' && message === 'log of a server could not be read',
+      ),
+    );
+  },
+);
+
 t.test('a server that ends by itself loses its route and tells why', async (t) => {
   const fixture = await makeFixture(t);
   const { test, anna, phase } = fixture;

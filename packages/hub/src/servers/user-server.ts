@@ -9,7 +9,7 @@ import type { User } from '../db/tables/users.js';
 import { serverPath } from '../names/server-url.js';
 import type { ProgressEvent } from '../web/pages/views.js';
 import { askToStart, isLost } from './ask-spawner.js';
-import { endOf, failureOf, readLastLines } from './failure.js';
+import { endOf, failureOf, type LastLines, readLastLines, withLastLines } from './failure.js';
 import { failedEvent, readyEvent, stoppedEvent } from './progress.js';
 import { ProgressFeed, type ProgressListener } from './progress-feed.js';
 import type { ServerServices } from './server-services.js';
@@ -161,8 +161,7 @@ export class UserServer {
       return;
     }
     log.warning('server ended by itself', { ...this.#fields(), code: failure.code, reason: failure.message });
-    const log_lines = await this.#lastLines(run);
-    const told = { ...failure, log_lines };
+    const told = withLastLines(failure, await this.#lastLines(run), this.unit);
     if (this.#state.phase === 'failed' && this.#state.failure === failure)
       this.#state = { phase: 'failed', failure: told };
     this.#feed.finish(failedEvent(told));
@@ -256,7 +255,7 @@ export class UserServer {
       return;
     }
     const invocationId = this.#state.phase === 'spawn' ? this.#state.run.invocationId : null;
-    const failure = failureOf(error, await this.#lastLines({ ...run, invocationId }), clock.nowMs());
+    const failure = failureOf(error, await this.#lastLines({ ...run, invocationId }), clock.nowMs(), this.unit);
     if (!this.#isSpawning(run.startId)) return;
     if (!isLost(error)) this.#openStartId = undefined;
     this.#apply({ type: 'start-failed', startId: run.startId, failure });
@@ -304,11 +303,11 @@ export class UserServer {
     }
   }
 
-  #lastLines(run: Run): Promise<string[]> {
-    const { logs, tokens } = this.#services;
+  #lastLines(run: Run): Promise<LastLines> {
+    const { logs, tokens, log } = this.#services;
     const query = { key: this.user.key, server: this.name, invocationId: run.invocationId };
     const secrets = [tokens(this.user.key, this.name, run.startId)];
-    return readLastLines(logs, query, { secrets, sinceMs: run.requestedMs });
+    return readLastLines(logs, query, { secrets, sinceMs: run.requestedMs, log });
   }
 
   /** `undefined` for a unit that is known from the database only: which invocation it is, the spawner will tell. */

@@ -186,6 +186,8 @@ export class PamPeer {
 
 export class LogsPeer {
   lines: LogLine[] = [];
+  /** Ends after the lines as a killed process does. */
+  isKilled = false;
   readonly queries: unknown[] = [];
   emitted = 0;
 
@@ -202,6 +204,7 @@ export class LogsPeer {
               this.emitted++;
               await drained();
             }
+            if (this.isKilled) socket.destroy();
             return {};
           },
         },

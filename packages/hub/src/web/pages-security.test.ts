@@ -40,6 +40,31 @@ t.test('every page is protected against framing, sniffing, foreign scripts and c
   }
 });
 
+t.test(
+  'a page that refuses somebody says who they are and lets them log out; to others it leads to the login',
+  async (t) => {
+    const test = await openTest(t);
+    const anna = await logIn(test, 'anna');
+    for (const [url, status] of [
+      ['/hub/user/bert/lab', 403],
+      [`/hub/ticket?path=/user/bert/&state=${'ab'.repeat(32)}`, 403],
+      ['/hub/nothing', 404],
+    ] as const) {
+      const { statusCode, body } = await anna.get(url);
+      t.equal(statusCode, status, url);
+      t.match(body, '<bdi>anna</bdi>');
+      t.match(body, 'href="/hub/home"');
+      const csrf = /action="\/hub\/logout"><input type="hidden" name="csrf" value="([^"]+)"/.exec(body)?.[1];
+      t.equal(csrf, await anna.token('/hub/home'));
+    }
+    const { body } = await new Browser(test).get('/hub/nothing');
+    t.notMatch(body, '/hub/logout');
+    t.match(body, 'href="/hub/home"');
+    await test.context.database.execute('ALTER TABLE sessions RENAME TO away');
+    t.equal((await anna.get('/hub/nothing')).statusCode, 404, 'also when the database cannot be asked');
+  },
+);
+
 t.test('H01: a login goes to a page of this site only', async (t) => {
   const test = await openTest(t);
   for (const next of ['//evil', '/\\evil', 'https://evil', '/..//evil', 'javascript:alert(1)']) {
