@@ -25,12 +25,21 @@ export class Generation {
   readonly pid: number;
   readonly #client: WireClient<GenerationRequests>;
   readonly #format: number;
+  /** Of a worker that this supervisor started: after its end its pid may be somebody else's. */
+  readonly #child: ChildProcess | undefined;
 
-  private constructor(number: number, pid: number, client: WireClient<GenerationRequests>, format: number) {
+  private constructor(
+    number: number,
+    pid: number,
+    client: WireClient<GenerationRequests>,
+    format: number,
+    child?: ChildProcess,
+  ) {
     this.number = number;
     this.pid = pid;
     this.#client = client;
     this.#format = format;
+    this.#child = child;
   }
 
   /** Finds a worker that an earlier supervisor left. @throws {MetalhubError} nobody answers there */
@@ -66,14 +75,14 @@ export class Generation {
       const format = readFormat(socketPath);
       const params = { settings, state: formatForGeneration(state, format) };
       await client.call('Start', params, { timeoutMs: START_TIMEOUT_MS });
-      return new Generation(number, child.pid ?? 0, client, format);
+      return new Generation(number, child.pid ?? 0, client, format, child);
     } catch (error) {
       child.kill('SIGKILL');
       throw error;
     }
   }
 
-  /** Resolves when the worker is gone. */
+  /** Resolves when the worker is gone, or did not answer in time, which ends the connection to it. */
   get gone(): Promise<void> {
     return this.#client.closed;
   }
@@ -97,6 +106,10 @@ export class Generation {
 
   /** The last resort, for one that does not answer. */
   kill(): void {
+    if (this.#child !== undefined) {
+      this.#child.kill('SIGKILL');
+      return;
+    }
     try {
       process.kill(this.pid, 'SIGKILL');
     } catch {

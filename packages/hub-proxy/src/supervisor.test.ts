@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import t from 'tap';
@@ -15,6 +16,9 @@ import { makeListenFd } from './testing/listen-fd.js';
 import { ask, openClient, statusOf, TestLog } from './testing/proxy.js';
 import { makeHubKey, SESSION_ID, ticketClaims } from './testing/tickets.js';
 import { ok, startUpstream } from './testing/upstream.js';
+
+// Of the whole file: half a minute is not enough on a busy machine, and one that hangs is waited for.
+t.setTimeout(180_000);
 
 // The workers are processes of their own, from the compiled files.
 const WORKER = fileURLToPath(new URL('./worker-main.js', import.meta.url));
@@ -225,6 +229,54 @@ t.test('R03: a killed worker is replaced at once, connections wait for it', asyn
   await supervisor.endAll();
   await leave();
 });
+
+t.test(
+  'R03: a worker that hangs is killed and replaced; an old one that hangs is found again when it goes on',
+  async (t) => {
+    const { directory, listening, key, openTunnel, get } = await setUp(t);
+    const { supervisor, limits, call: control, target, leave } = await startSupervisor(directory, listening.fd);
+    await control('PUT', '/api/keys', { keys: [key.publicKey] });
+    await control('POST', '/api/routes/user/anna', {
+      target: target('anna.sock'),
+      auth: 'ticket',
+      user: 'anna',
+      server: '',
+    });
+    const tunnel = await openTunnel();
+    await supervisor.replace(limits);
+    const [hung, old] = await supervisor.reports();
+    if (hung === undefined || old === undefined) throw new Error('two generations were expected');
+    for (const { pid } of [hung, old]) process.kill(pid, 'SIGSTOP');
+    t.same(await supervisor.reports(), [], 'both are asked, neither answers');
+    t.equal(await get(), 200, 'the next one serves');
+    // A stopped process that is continued would go on accepting with the routes and revocations of long ago.
+    t.ok(await isGone(hung.pid), 'the one that accepted is dead');
+    process.kill(old.pid, 'SIGCONT');
+    await supervisor.adoptMissed();
+    t.match(await supervisor.reports(), [
+      { generation: 3, draining: false },
+      { generation: 1, draining: true, tunnels: 1 },
+    ]);
+    tunnel.send('\x81\x02hi');
+    await tunnel.waitFor('\x81\x02hi');
+    await supervisor.endAll();
+    await leave();
+  },
+);
+
+/** Whether the process ends within a second. */
+async function isGone(pid: number): Promise<boolean> {
+  for (let tries = 0; tries < 50; tries++) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return true;
+    }
+    await sleep(20);
+  }
+  process.kill(pid, 'SIGKILL');
+  return false;
+}
 
 t.test(
   'a new generation on reload; the one with the fewest connections ends first when there are too many',

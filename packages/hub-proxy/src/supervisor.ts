@@ -218,8 +218,7 @@ export class Supervisor {
     this.#current = generation;
     const startedMs = clock.monotonicMs();
     void generation.gone.then(() => {
-      removeSocket(socketPath);
-      if (this.#current === generation) this.#onCurrentGone(clock.monotonicMs() - startedMs);
+      if (this.#current === generation) this.#onCurrentGone(generation, socketPath, clock.monotonicMs() - startedMs);
     });
     // It may have changed while the worker started.
     await generation.setState(getState());
@@ -244,9 +243,12 @@ export class Supervisor {
   }
 
   /** The worker that accepted is gone: connections wait in the backlog until there is a new one. */
-  #onCurrentGone(livedMs: number): void {
+  #onCurrentGone(generation: Generation, socketPath: string, livedMs: number): void {
     this.#current = undefined;
     if (this.#isLeaving) return;
+    // What is gone is the connection to it. One that hangs would, when it goes on, accept with old routes and revocations.
+    generation.kill();
+    removeSocket(socketPath);
     this.#options.log.error('the worker ended unexpectedly and is replaced', { livedMs: Math.floor(livedMs) });
     const delayMs = livedMs < QUICK_DEATH_MS ? RESTART_DELAY_MS : 0;
     setTimeout(() => void this.#restart(), delayMs);
@@ -262,15 +264,9 @@ export class Supervisor {
     }
   }
 
-  /** Kills a worker that hangs while accepting, collects activity, ends surplus generations. */
+  /** Collects activity, which loses the connection to whoever hangs; looks for those that were lost, ends surplus generations. */
   async #look(): Promise<void> {
-    const current = this.#current;
-    const reports = await this.reports();
-    const isAlive = current === undefined || reports.some(({ generation }) => generation === current.number);
-    if (!isAlive && this.#current === current && current !== undefined && !this.#isLeaving) {
-      this.#options.log.error('the worker does not answer and is replaced', { generation: current.number });
-      current.kill();
-    }
+    await this.reports();
     await this.adoptMissed();
     await this.endSurplus();
   }
