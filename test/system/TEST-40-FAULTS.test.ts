@@ -192,20 +192,6 @@ t.test('two Starts at once start one server', async (t) => {
   await press('stop');
 });
 
-for (const daemon of ['hub', 'hub-proxy', 'hub-spawner']) {
-  t.test(`kill -9 of ${daemon} during a start leaves one server or none, and the next start works`, async (t) => {
-    await press('spawn');
-    await machine.run(['systemctl', 'kill', '--signal=KILL', '--kill-whom=main', `${daemon}.service`]);
-    await outcome().catch(() => undefined);
-    const event = await start();
-    t.equal(event['ready'], true, JSON.stringify(event));
-    t.equal(await serverAnswers(), 200);
-    await press('stop');
-    t.equal(await isActive('jupyter-anna.service'), 'inactive');
-    t.equal(await isActive('jupyter-anna.socket'), 'inactive');
-  });
-}
-
 t.test('R06: while the hub is down a running server answers, and hub pages say so', async (t) => {
   t.equal((await start())['ready'], true);
   t.equal(await serverAnswers(), 200);
