@@ -74,15 +74,24 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
   });
 
   /** Resolves when all generations have the change; without one nothing is written or sent. */
-  async function change(make: (state: ProxyState) => ProxyState): Promise<void> {
+  async function change(
+    make: (state: ProxyState) => ProxyState,
+    kind: 'allow' | 'take away' = 'allow',
+  ): Promise<{ isChanged: boolean }> {
     let isChanged = false;
-    await store.update((state) => {
-      const next = make(state);
-      isChanged = next !== state;
-      return next;
-    });
+    try {
+      await store.update((state) => {
+        const next = make(state);
+        isChanged = next !== state;
+        return next;
+      }, kind);
+    } catch (error) {
+      if (kind === 'take away') await supervisor.pushState();
+      throw error;
+    }
     // Who made the same change a moment ago may still be sending it.
     await (isChanged ? supervisor.pushState() : supervisor.pushed());
+    return { isChanged };
   }
 
   async function addRoute(request: FastifyRequest, reply: FastifyReply): Promise<void> {
@@ -101,11 +110,9 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
     const prefix = parsePrefix(prefixOf(request));
     if (prefix === '/')
       throw new MetalhubError('MH_ERR_PROXY_ROUTE', { details: { reason: 'the prefix / belongs to the hub' } });
-    const before = store.state;
-    const after = await store.update((state) => withoutRoute(state, prefix) ?? state);
-    if (after === before) return void reply.code(404).send({ status: 404, message: 'no such route' });
+    const { isChanged } = await change((state) => withoutRoute(state, prefix) ?? state, 'take away');
+    if (!isChanged) return void reply.code(404).send({ status: 404, message: 'no such route' });
     supervisor.forgetActivity(prefix);
-    await supervisor.pushState();
     reply.code(204).send();
   }
 
@@ -122,7 +129,7 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
 
   app.post('/api/revocations', { bodyLimit: REVOCATIONS_BODY_LIMIT_BYTES }, async (request, reply) => {
     const revocations = revocationsOf(request.body);
-    await change((state) => withRevocations(state, revocations, Math.floor(clock.nowMs() / SECOND_MS)));
+    await change((state) => withRevocations(state, revocations, Math.floor(clock.nowMs() / SECOND_MS)), 'take away');
     reply.code(204).send();
   });
 

@@ -1,8 +1,16 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { defaultRoute, EMPTY_STATE, withKeys, withoutRoute, withRevocations, withRoute } from './proxy-state.js';
+import {
+  defaultRoute,
+  EMPTY_STATE,
+  type ProxyState,
+  withKeys,
+  withoutRoute,
+  withRevocations,
+  withRoute,
+} from './proxy-state.js';
 import { StateStore } from './state-store.js';
 import { TestLog } from './testing/proxy.js';
 
@@ -62,7 +70,7 @@ t.test('R07: what cannot be written has not happened, and works again later', as
   const store = StateStore.open(path, new TestLog());
   await t.rejects(
     store.update((state) => withRoute(state, annas)),
-    { code: 'MH_ERR_PROXY_STATE', details: { reason: 'ENOENT' } },
+    { code: 'MH_ERR_PROXY_STATE', details: { reason: 'ENOENT: no such file or directory' } },
   );
   t.same(store.state, EMPTY_STATE);
   const good = StateStore.open(join(directory, 'state.json'), new TestLog());
@@ -74,6 +82,18 @@ t.test('R07: what cannot be written has not happened, and works again later', as
   await good.update((state) => withRoute(state, annas));
   t.equal(good.state.routes.length, 1);
   chmodSync(directory, 0o700);
+});
+
+t.test('R07: what takes rights away counts although it cannot be written, and is written later', async (t) => {
+  const directory = join(makeDirectory(t), 'later');
+  const path = join(directory, 'state.json');
+  const store = StateStore.open(path, new TestLog());
+  const revoke = (state: ProxyState) => withRevocations(state, [{ session_id: 'a'.repeat(32), until: 50 }], 10);
+  await t.rejects(store.update(revoke, 'take away'), { code: 'MH_ERR_PROXY_STATE' });
+  t.equal(store.state.revocations.length, 1);
+  mkdirSync(directory);
+  await store.update(revoke, 'take away');
+  t.equal(StateStore.open(path, new TestLog()).state.revocations.length, 1, 'when it is asked for again');
 });
 
 t.test('routes are replaced by prefix, revocations by session, and old ones are forgotten', async (t) => {

@@ -13,6 +13,7 @@ const STATE_MODE = 0o600;
 export class StateStore {
   readonly #path: string;
   #state: ProxyState;
+  #isStored = true;
   #writing: Promise<void> = Promise.resolve();
 
   private constructor(path: string, state: ProxyState) {
@@ -43,19 +44,25 @@ export class StateStore {
   }
 
   /**
-   * Changes the state, one change after the other. It counts only once it is on the disk.
+   * Changes the state, one change after the other. What allows something counts only once it is on the disk; what takes
+   * something away counts at once, and is stored with the next change, or when it is asked for again.
    *
    * @param change returns its argument's successor, or the argument itself for no change
-   * @throws {MH_ERR_PROXY_STATE} and nothing has changed; or what `change` throws
+   * @throws {MH_ERR_PROXY_STATE} and nothing has changed, unless it takes away; or what `change` throws
    */
-  update(change: (state: ProxyState) => ProxyState): Promise<ProxyState> {
+  update(change: (state: ProxyState) => ProxyState, kind: 'allow' | 'take away' = 'allow'): Promise<ProxyState> {
     const result = this.#writing.then(async () => {
       const next = change(this.#state);
-      if (next === this.#state) return next;
+      if (next === this.#state && this.#isStored) return next;
       try {
         await writeFileAtomic(this.#path, `${JSON.stringify(formatStored(next))}\n`, { mode: STATE_MODE });
       } catch (cause) {
-        const reason = systemErrorCode(cause) ?? errorText(cause);
+        if (kind === 'take away') {
+          this.#state = next;
+          this.#isStored = false;
+        }
+        // Without the call and the name of a temporary file, which say nothing to whoever reads this on a page.
+        const [reason = ''] = errorText(cause).split(',');
         throw new MetalhubError('MH_ERR_PROXY_STATE', {
           details: { reason },
           hint: `check space and permissions of ${dirname(this.#path)}`,
@@ -63,6 +70,7 @@ export class StateStore {
         });
       }
       this.#state = next;
+      this.#isStored = true;
       return next;
     });
     this.#writing = result.then(

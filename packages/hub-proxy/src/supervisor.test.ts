@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -341,6 +350,28 @@ t.test('the control API says what is wrong, never a token, and keeps what it was
   const full = await control('POST', '/api/routes/user/anna', route);
   t.equal(full.status, 503, 'R07: what cannot be stored is refused with the reason');
   t.match(full.body, 'MH_ERR_PROXY_STATE');
+  await supervisor.endAll();
+  await leave();
+});
+
+t.test('R07: with a full disk a logout still ends what is open, and a removed route leads nowhere', async (t) => {
+  const { directory, listening, key, nowSec, openTunnel, get } = await setUp(t);
+  const { supervisor, call: control, target, leave } = await startSupervisor(directory, listening.fd);
+  const route = { target: target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+  await control('PUT', '/api/keys', { keys: [key.publicKey] });
+  await control('POST', '/api/routes/user/anna', route);
+  const tunnel = await openTunnel();
+  rmSync(join(directory, 'state'), { recursive: true });
+  const revocation = { session_id: SESSION_ID, until: nowSec + 60 };
+  t.equal((await control('POST', '/api/revocations', revocation)).status, 503, 'the hub is told, and will try again');
+  t.match(await tunnel.closed, /\x88\x02\x03\xf0$/);
+  t.equal(await get(), 401);
+  t.equal((await control('DELETE', '/api/routes/user/anna')).status, 503);
+  t.equal(await get(), 503, 'the hub answers for it, which is away');
+  mkdirSync(join(directory, 'state'));
+  t.equal((await control('POST', '/api/revocations', revocation)).status, 204);
+  const { revocations, routes } = JSON.parse(readFileSync(join(directory, 'state', 'state.json'), 'utf8'));
+  t.match({ revocations, routes }, { revocations: [{ session_id: SESSION_ID }], routes: [] }, 'both are stored now');
   await supervisor.endAll();
   await leave();
 });

@@ -1,5 +1,5 @@
 import { type IncomingMessage, request } from 'node:http';
-import { errorText, MetalhubError } from '@metalhub/base/errors.js';
+import { errorText, isErrorCode, MetalhubError } from '@metalhub/base/errors.js';
 import { nullable, object, oneOf, text } from '@metalhub/base/shape.js';
 import {
   PROXY_CONTROL_PATH,
@@ -29,7 +29,7 @@ export class ProxyClient {
     this.#socketPath = options.socketPath ?? PROXY_CONTROL_PATH;
   }
 
-  /** @throws {MH_ERR_PROXY_UNREACHABLE} as all requests of this class */
+  /** @throws {MH_ERR_PROXY_UNREACHABLE} or the proxy's own error, as all requests of this class */
   async getRoutes(): Promise<Map<string, RouteReport>> {
     const answer = await this.#send('GET', '/api/routes');
     if (typeof answer !== 'object' || answer === null) throw unreachable('it answered without routes');
@@ -67,7 +67,7 @@ export class ProxyClient {
   async #send(method: string, path: string, body?: unknown): Promise<unknown> {
     const { status, text: answer } = await this.#exchange(method, path, body === undefined ? '' : JSON.stringify(body));
     if (status === 404 && method === 'DELETE') return undefined;
-    if (status < 200 || status > 299) throw unreachable(`${method} was answered with ${status}`);
+    if (status < 200 || status > 299) throw refusedBy(answer) ?? unreachable(`${method} was answered with ${status}`);
     if (answer === '') return undefined;
     try {
       return JSON.parse(answer);
@@ -108,6 +108,17 @@ async function readText(response: IncomingMessage): Promise<string> {
     if (size > MAX_ANSWER_BYTES) throw unreachable('its answer is too long');
   }
   return Buffer.concat(chunks).toString('utf8');
+}
+
+/** The proxy's own error, when it gave one. */
+function refusedBy(answer: string): MetalhubError | undefined {
+  try {
+    const { code, message, hint } = JSON.parse(answer) as Record<string, unknown>;
+    if (!isErrorCode(code) || typeof message !== 'string') return undefined;
+    return new MetalhubError(code, { message, hint: typeof hint === 'string' ? hint : undefined });
+  } catch {
+    return undefined;
+  }
 }
 
 function unreachable(reason: string, cause?: unknown): MetalhubError {
