@@ -61,7 +61,12 @@ async function statusReport(context: HubContext): Promise<object> {
   const count = (...wanted: string[]): number => phases.filter((phase) => wanted.includes(phase)).length;
   const nowMs = context.clock.nowMs();
   const proxy = await context.proxy.getStatus().then(
-    (status) => ({ reachable: true, status }),
+    // It may answer and yet refuse what it is told, with a full disk for instance.
+    (status) => ({
+      reachable: true,
+      status,
+      ...(context.routes.failure !== undefined && { error: context.routes.failure }),
+    }),
     (error: unknown) => ({ reachable: false, error: toMetalhubError(error).message }),
   );
   return {

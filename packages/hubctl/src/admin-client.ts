@@ -1,6 +1,10 @@
 import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { type ErrorCode, errorText, isErrorCode, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
+import { SECOND_MS } from '@metalhub/base/time.js';
+
+/** Longer than a restart of the hub takes that waits for a slow login. */
+const GET_TIMEOUT_MS = 25 * SECOND_MS;
 
 export const ADMIN_SOCKET_PATH = '/run/metalhub/admin.sock';
 
@@ -14,7 +18,7 @@ export class AdminClient {
 
   /** @throws {MetalhubError} the hub's own error, or MH_ERR_WIRE_* */
   async get(path: string): Promise<unknown> {
-    return parseJson(await readAll(await this.#send('GET', path)));
+    return parseJson(await readAll(await this.#send('GET', path, undefined, GET_TIMEOUT_MS)));
   }
 
   /** Answers of one JSON value per line, as they come. */
@@ -30,23 +34,40 @@ export class AdminClient {
     return text === '' ? null : parseJson(text);
   }
 
-  async #send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
-    const response = await this.#open(method, path, body === undefined ? undefined : JSON.stringify(body));
+  async #send(method: string, path: string, body?: unknown, timeoutMs = 0): Promise<IncomingMessage> {
+    const response = await this.#open(method, path, body === undefined ? undefined : JSON.stringify(body), timeoutMs);
     if ((response.statusCode ?? 500) < 400) return response;
     throw answeredError(await readAll(response), response.statusCode ?? 500);
   }
 
-  #open(method: string, path: string, body: string | undefined): Promise<IncomingMessage> {
+  #open(method: string, path: string, body: string | undefined, timeoutMs: number): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const headers = body === undefined ? {} : { 'content-type': 'application/json' };
       const sent = request({ socketPath: this.#path, method, path, headers: { host: 'hub', ...headers } }, resolve);
+      // The socket is systemd's and takes connections although the hub cannot start.
+      sent.setTimeout(timeoutMs, () => sent.destroy(new SilentHub(timeoutMs)));
       sent.on('error', (cause) => reject(connectionError(cause)));
       sent.end(body);
     });
   }
 }
 
+/** It was asked and said nothing. */
+class SilentHub extends Error {
+  constructor(timeoutMs: number) {
+    super(`no answer within ${timeoutMs / SECOND_MS} s`);
+  }
+}
+
 function connectionError(cause: unknown): MetalhubError {
+  if (cause instanceof SilentHub) {
+    const hint = 'it may not be able to start: journalctl -u hub -n 20';
+    return new MetalhubError('MH_ERR_WIRE_UNREACHABLE', {
+      details: { peer: 'hub', reason: cause.message },
+      hint,
+      cause,
+    });
+  }
   const code = systemErrorCode(cause);
   const details = { peer: 'hub', reason: errorText(cause) };
   const hints: Readonly<Record<string, string>> = {

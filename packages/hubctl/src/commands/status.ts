@@ -20,7 +20,7 @@ export const status: Command = {
   async run(context) {
     const value = (await context.admin.get('/admin/status')) as Status;
     print(context, value, () => describe(value));
-    return value.proxy.reachable ? 0 : 1;
+    return value.proxy.reachable && value.proxy.error === undefined ? 0 : 1;
   },
 };
 
@@ -41,5 +41,6 @@ function describeProxy(proxy: Status['proxy']): string {
   if (!proxy.reachable) return `cannot be reached: ${printable(proxy.error ?? 'see journalctl -u hub-proxy')}`;
   const { routes = 0, generations = [] } = proxy.status ?? {};
   const draining = generations.length - 1;
+  if (proxy.error !== undefined) return `${routes} routes, and takes no others: ${printable(proxy.error)}`;
   return `${routes} routes${draining > 0 ? `, ${draining} earlier generations still serve connections` : ''}`;
 }

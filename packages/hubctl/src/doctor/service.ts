@@ -52,7 +52,7 @@ export const checkHub: Check = async ({ admin }) => {
   try {
     const status = (await admin.get('/admin/status')) as { proxy: { reachable: boolean; error?: string } };
     const findings = [ok('hub', 'answers')];
-    if (status.proxy.reachable) return [...findings, ok('hub to proxy', 'answers')];
+    if (status.proxy.reachable && status.proxy.error === undefined) return [...findings, ok('hub to proxy', 'answers')];
     return [...findings, failed('hub to proxy', status.proxy.error ?? 'no answer', 'journalctl -u hub-proxy -n 20')];
   } catch (error) {
     if (!(error instanceof MetalhubError)) throw error;

@@ -1,0 +1,163 @@
+import t from 'tap';
+import { createUser, installDeb } from '../lib/deb.js';
+import { bootMachine, type Machine } from '../lib/machine.js';
+import { type Outcome, outcomeOf, press, start, unitProperty, until } from '../lib/server-start.js';
+import { Visitor } from '../lib/visitor.js';
+
+const STATE = '/var/lib/metalhub';
+const PROXY_STATE = `${STATE}/proxy`;
+
+t.setTimeout(900_000);
+
+let machine: Machine;
+let anna: Visitor;
+
+t.before(async () => {
+  machine = await bootMachine({ image: 'jupyter' });
+  // Small disks of their own, before anybody uses them: one for the proxy, one for all the rest.
+  await machine.shell(`
+    mkdir -p ${STATE} && mount -t tmpfs -o size=8m,mode=755 tmpfs ${STATE}
+    mkdir ${PROXY_STATE} && mount -t tmpfs -o size=256k,mode=700 tmpfs ${PROXY_STATE}`);
+  await installDeb(machine);
+  for (const name of ['anna', 'bert', 'carl'])
+    await createUser(machine, name, 'correct horse', { groups: ['metalhub-users'] });
+  await machine.enterNetwork();
+  anna = new Visitor();
+  await anna.logIn('anna', 'correct horse');
+});
+
+t.teardown(async () => {
+  if (t.counts.fail > 0) t.comment(await machine.run(['journalctl', '--no-pager', '--lines=150']));
+  await machine?.stop();
+});
+
+async function fill(path: string): Promise<void> {
+  await machine.exec(['dd', 'if=/dev/zero', `of=${path}/filler`, 'bs=4k']);
+  await machine.exec(['dd', 'if=/dev/zero', `of=${path}/filler2`, 'bs=512']);
+}
+
+async function empty(path: string): Promise<void> {
+  await machine.run(['rm', '-f', `${path}/filler`, `${path}/filler2`]);
+}
+
+async function isRunning(user: string): Promise<boolean> {
+  return (await unitProperty(machine, `jupyter-${user}.service`, 'ActiveState')) === 'active';
+}
+
+t.test(
+  'R07: a start whose route cannot be stored: the server runs, the visitor is told why it cannot be reached yet',
+  async (t) => {
+    await fill(PROXY_STATE);
+    const event: Outcome = await start(anna, 'anna');
+    t.equal(event['ready'], true, JSON.stringify(event));
+    t.ok(await isRunning('anna'));
+    const page = await anna.navigate('/user/anna/lab');
+    t.equal(page.response.status, 503);
+    t.match(page.text, /The state of the proxy cannot be stored: ENOSPC: no space left on device/);
+    t.match(page.text, /Check space and permissions of \/var\/lib\/metalhub\/proxy/);
+    const doctor = await machine.exec(['hubctl', 'doctor']);
+    t.match(doctor.stdout, /FAILED +hub to proxy: .*no space left on device/, 'the administrator too');
+    t.match(await machine.exec(['hubctl', 'status']), {
+      code: 1,
+      stdout: /takes no others: .*no space left on device/,
+    });
+    const listed = JSON.parse(await machine.run(['hubctl', 'routes', '--json'])) as Record<string, unknown>;
+    t.notMatch(JSON.stringify(listed), '/user/anna/', 'no half-made route');
+  },
+);
+
+t.test('R07: with room again the route comes by itself', async (t) => {
+  await empty(PROXY_STATE);
+  await until('the route', async () => (await anna.navigate('/user/anna/api/status')).response.status === 200);
+  const state = JSON.parse(await machine.readFile(`${PROXY_STATE}/state.json`)) as { routes: { prefix: string }[] };
+  t.same(
+    state.routes.map(({ prefix }) => prefix),
+    ['/user/anna/'],
+    'and it is stored',
+  );
+});
+
+t.test('R07: while the proxy cannot store, a logout ends what is open, and Stop stops', async (t) => {
+  const other = new Visitor();
+  await other.logIn('bert', 'correct horse');
+  t.equal((await start(other, 'bert'))['ready'], true);
+  t.equal((await other.navigate('/user/bert/api/status')).response.status, 200);
+  await fill(PROXY_STATE);
+  const home = await other.navigate('/hub/home');
+  const csrf = /name="csrf" value="([^"]+)"/.exec(home.text)?.[1] ?? '';
+  await other.submit('/hub/logout', { csrf });
+  await until('the session is over', async () => (await other.request('/user/bert/api/status')).status === 401, 5000);
+  await other.logIn('bert', 'correct horse');
+  await press(other, 'stop');
+  t.notOk(await isRunning('bert'));
+  t.match((await other.navigate('/hub/home')).text, />Start</);
+  await empty(PROXY_STATE);
+  t.equal((await start(other, 'bert'))['ready'], true);
+  t.equal((await other.navigate('/user/bert/api/status')).response.status, 200);
+  await press(other, 'stop');
+});
+
+t.test(
+  'R07: with no room at all a start is refused with the reason, nothing is started, and what runs goes on',
+  async (t) => {
+    const carl = new Visitor();
+    await carl.logIn('carl', 'correct horse');
+    const home = await carl.navigate('/hub/home');
+    const csrf = /name="csrf" value="([^"]+)"/.exec(home.text)?.[1] ?? '';
+    await fill(STATE);
+    const refused = await carl.submit('/hub/spawn', { csrf, next: '', server: '' });
+    t.equal(refused.response.status, 503);
+    t.match(refused.text, /no space is left on the disk/);
+    t.notOk(await isRunning('carl'));
+    t.notMatch((await machine.exec(['cat', `${STATE}/spawner/leases.json`])).stdout, 'carl');
+    t.equal((await anna.request('/user/anna/api/status')).status, 200);
+    await empty(STATE);
+    t.equal((await start(carl, 'carl'))['ready'], true, 'without anybody doing anything');
+  },
+);
+
+t.test('R07: a spawner that cannot lease refuses the start with the reason', async (t) => {
+  // The hub's database keeps what it has; a lease needs a new file.
+  await createUser(machine, 'dora', 'correct horse', { groups: ['metalhub-users'] });
+  const dora = new Visitor();
+  await dora.logIn('dora', 'correct horse');
+  await machine.shell(`mkdir /run/keep && cp -a ${STATE}/spawner/. /run/keep/
+    systemctl stop hub-spawner.service
+    mount -t tmpfs -o size=64k,mode=700 tmpfs ${STATE}/spawner && cp -a /run/keep/. ${STATE}/spawner/`);
+  await fill(`${STATE}/spawner`);
+  const event = await start(dora, 'dora');
+  t.equal(event['failed'], true);
+  t.match(JSON.stringify(event), /no space is left on the disk/i);
+  t.match(JSON.stringify(event), /free space under \/var\/lib\/metalhub/i);
+  t.equal((await machine.exec(['getent', 'passwd', 'jupyter-dora'])).code, 2, 'no account was published');
+  await empty(`${STATE}/spawner`);
+  t.equal((await start(dora, 'dora'))['ready'], true);
+  await press(dora, 'stop');
+});
+
+t.test('R07: a hub that is started with a full disk says why, keeps trying, and comes back by itself', async (t) => {
+  // Its end gives back what the database's log took, and a restart gets along with that: somebody else takes it.
+  await machine.run(['systemctl', 'stop', 'hub.service']);
+  await fill(STATE);
+  const since = await machine.cursor();
+  await machine.run(['systemctl', 'start', '--no-block', 'hub.service']);
+  const entry = await machine.waitForEntry({ identifier: 'hub', since }, /^hub cannot start/);
+  t.comment(entry.message);
+  t.match(entry.message, /no space is left on the disk/);
+  t.match(entry.message, /\/var\/lib\/metalhub/, 'with the place');
+  t.equal((await anna.request('/user/anna/api/status')).status, 200, 'servers go on');
+  const page = await anna.navigate('/hub/home');
+  t.equal(page.response.status, 503);
+  t.match(page.text, /http-equiv="?refresh/);
+  const status = await machine.exec(['hubctl', 'status']);
+  t.not(status.code, 0);
+  t.match(status.stderr, /no answer within 25 s[\s\S]*journalctl -u hub/, 'hubctl does not wait for ever');
+  const doctor = await machine.exec(['hubctl', 'doctor']);
+  t.match(doctor.stdout, /disk space in \/var\/lib\/metalhub +0 MiB free/);
+  t.match(doctor.stdout, /FAILED +unit hub\.service/);
+  await empty(STATE);
+  await until('the hub is back', async () => (await anna.request('/hub/health')).status === 200, 45_000);
+  t.match((await anna.navigate('/hub/home')).text, /Running/, 'still logged in, the server adopted');
+  await outcomeOf(anna, 'anna');
+  await press(anna, 'stop');
+});
