@@ -142,9 +142,7 @@ t.test('R07: a hub that is started with a full disk says why, keeps trying, and 
   const since = await machine.cursor();
   await machine.run(['systemctl', 'start', '--no-block', 'hub.service']);
   const entry = await machine.waitForEntry({ identifier: 'hub', since }, /^hub cannot start/);
-  t.comment(entry.message);
-  t.match(entry.message, /no space is left on the disk/);
-  t.match(entry.message, /\/var\/lib\/metalhub/, 'with the place');
+  t.match(entry.message, /no space is left on the disk that holds \/var\/lib\/metalhub\/hub/);
   t.equal((await anna.request('/user/anna/api/status')).status, 200, 'servers go on');
   const page = await anna.navigate('/hub/home');
   t.equal(page.response.status, 503);
@@ -153,7 +151,7 @@ t.test('R07: a hub that is started with a full disk says why, keeps trying, and 
   t.not(status.code, 0);
   t.match(status.stderr, /no answer within 25 s[\s\S]*journalctl -u hub/, 'hubctl does not wait for ever');
   const doctor = await machine.exec(['hubctl', 'doctor']);
-  t.match(doctor.stdout, /disk space in \/var\/lib\/metalhub +0 MiB free/);
+  t.match(doctor.stdout, /disk space in \/var\/lib\/metalhub: 0 MiB free/);
   t.match(doctor.stdout, /FAILED +unit hub\.service/);
   await empty(STATE);
   await until('the hub is back', async () => (await anna.request('/hub/health')).status === 200, 45_000);

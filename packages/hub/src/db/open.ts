@@ -1,10 +1,13 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { Database } from './database.js';
 import { MIGRATIONS, migrate } from './migrate.js';
 
 const BUSY_TIMEOUT_MS = 5000;
 const SYNCHRONOUS_FULL = 2;
+/** SQLite's index of its log takes 32 KiB, the log itself some pages. */
+const NEEDED_BYTES = 64 * 1024;
 
 /**
  * Opens the hub's database, creates or migrates it, and makes sure that what is committed survives a power cut.
@@ -24,8 +27,24 @@ export async function openDatabase(file: string, migrations: readonly string[] =
     return database;
   } catch (error) {
     await database.close().catch(() => undefined);
-    throw error;
+    throw isDiskError(error) && isFull(dirname(file)) ? fullDisk(dirname(file), error) : error;
   }
+}
+
+/** What SQLite calls a full disk depends on what it was about to do. */
+function isDiskError(error: unknown): boolean {
+  if (!(error instanceof MetalhubError)) return false;
+  return ['SQLITE_IOERR', 'SQLITE_FULL', 'SQLITE_CANTOPEN'].includes(String(error.details['sqlite']));
+}
+
+function isFull(directory: string): boolean {
+  const { bavail, bsize } = statfsSync(directory);
+  return bavail * bsize < NEEDED_BYTES;
+}
+
+function fullDisk(directory: string, cause: unknown): MetalhubError {
+  const details = { reason: `no space is left on the disk that holds ${directory}` };
+  return new MetalhubError('MH_ERR_HUB_DATABASE', { details, hint: `free space there: df -h ${directory}`, cause });
 }
 
 /** Sets and reads back: SQLite ignores silently what it was compiled without. */
