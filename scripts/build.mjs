@@ -30,6 +30,17 @@ if (!process.argv.includes('--no-types')) {
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 
+/** Our own packages from their sources: their compiled form may be missing, or be that of an hour ago. */
+const fromSources = {
+  name: 'from-sources',
+  setup({ onResolve }) {
+    onResolve({ filter: /^@metalhub\// }, ({ path }) => {
+      const [, name, file] = /^@metalhub\/([a-z-]+)\/(.+)\.js$/.exec(path);
+      return { path: join(root, 'packages', name, 'src', `${file}.ts`) };
+    });
+  },
+};
+
 const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: Object.fromEntries(present),
@@ -45,6 +56,7 @@ const { metafile } = await build({
   sourcemap: false,
   metafile: true,
   external: ['koffi', 'sqlite3'],
+  plugins: [fromSources],
   // 8 MB in each of hub-proxy's workers, loaded by @fastify/reply-from and never used.
   alias: { undici: './packages/hub-proxy/src/no-undici.ts' },
   define: { METALHUB_VERSION: JSON.stringify(version) },
