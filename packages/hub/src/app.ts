@@ -4,6 +4,7 @@ import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { addApiRoutes, isApiPath } from './api/api-routes.js';
 import type { HubContext } from './context.js';
 import { sentence } from './servers/progress.js';
 import { addHomeRoutes } from './web/home-routes.js';
@@ -32,7 +33,7 @@ export async function makeApp(context: HubContext, files: ReadonlyMap<string, St
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({ ...SECURITY_HEADERS, 'cache-control': 'no-store', 'x-request-id': request.id });
   });
-  app.get('/hub/health', async (_request, reply) => reply.code(200).send(''));
+  addApiRoutes(app);
   addStaticRoutes(app, files);
   addLoginRoutes(app, context);
   addHomeRoutes(app, context);
@@ -111,6 +112,6 @@ async function whoAsks(
 
 /** A page for people, JSON for programs. */
 function wantsPage({ url, headers }: FastifyRequest): boolean {
-  if (/^\/hub\/(?:api|internal)\//.test(url)) return false;
+  if (isApiPath(url) || url.startsWith('/hub/internal/')) return false;
   return headers.accept === undefined || headers.accept.includes('text/html') || headers.accept.includes('*/*');
 }

@@ -22,9 +22,17 @@ export class Listener {
     });
   }
 
-  /** @param where an inherited descriptor, or for tests the path of a socket to make */
-  static async open(http: HttpServer, where: { fd: number } | { path: string }): Promise<Listener> {
+  /**
+   * @param where an inherited descriptor, or for tests the path of a socket to make
+   * @param maxConnections what comes beyond is closed at once
+   */
+  static async open(
+    http: HttpServer,
+    where: { fd: number } | { path: string },
+    maxConnections?: number,
+  ): Promise<Listener> {
     const listener = new Listener(http);
+    if (maxConnections !== undefined) listener.#server.maxConnections = maxConnections;
     await new Promise<void>((resolve, reject) => {
       // Later errors concern one connection that could not be accepted.
       listener.#server.on('error', reject);

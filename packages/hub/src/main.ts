@@ -3,9 +3,10 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import { findAccount } from '@metalhub/systemd/accounts.js';
 import { takeSystemdEnvironment } from '@metalhub/systemd/environment.js';
-import { requireListenFd } from '@metalhub/systemd/listen-fds.js';
+import { findListenFd, requireListenFd } from '@metalhub/systemd/listen-fds.js';
 import { notifyReady, notifyReloading, notifyStopping, startWatchdog } from '@metalhub/systemd/notify.js';
 import { makeAdminApp } from './admin-app.js';
+import { MAX_API_CONNECTIONS, makeApiApp } from './api/api-app.js';
 import { makeApp } from './app.js';
 import { pamAuthenticator } from './auth/pam.js';
 import { LogsClient } from './clients/logs-client.js';
@@ -45,6 +46,8 @@ async function run(log: ReturnType<typeof openLog>): Promise<void> {
   const config = new ConfigHolder();
   const publicFd = requireListenFd('hub');
   const adminFd = requireListenFd('admin');
+  // Off unless an administrator has enabled hub-api.socket.
+  const apiFd = findListenFd('api');
   const files = readStaticFiles(join(dirname(process.argv[1] ?? '.'), 'static'));
   const hub = await openHub({
     config: () => config.current,
@@ -65,6 +68,10 @@ async function run(log: ReturnType<typeof openLog>): Promise<void> {
     await Listener.open(app.server, { fd: publicFd }),
     await Listener.open(adminApp.server, { fd: adminFd }),
   ];
+  if (apiFd !== undefined) {
+    const apiApp = await makeApiApp(hub.context);
+    listeners.push(await Listener.open(apiApp.server, { fd: apiFd }, MAX_API_CONNECTIONS));
+  }
   const watchdog = startWatchdog();
   process.on('SIGHUP', () => {
     notifyReloading();
@@ -73,7 +80,7 @@ async function run(log: ReturnType<typeof openLog>): Promise<void> {
   });
   process.once('SIGTERM', () => void stop()); // it never rejects
   notifyReady('Serving');
-  log.info('hub started', { version: METALHUB_VERSION });
+  log.info('hub started', { version: METALHUB_VERSION, api: apiFd !== undefined });
 
   async function stop(): Promise<void> {
     notifyStopping();

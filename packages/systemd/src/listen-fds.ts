@@ -38,10 +38,24 @@ export function listenFds(): Map<string, number[]> {
 export function requireListenFd(name: string): number {
   const [fd, ...more] = listenFds().get(name) ?? [];
   if (fd !== undefined && more.length === 0) return fd;
-  throw new MetalhubError('MH_ERR_SYSTEMD_LISTEN_FDS', {
-    details: { name, found: fd === undefined ? 0 : 1 + more.length },
+  throw unusable(name, fd === undefined ? 0 : 1 + more.length);
+}
+
+/**
+ * Like {@link requireListenFd}, for a socket unit that need not be on: then `undefined`.
+ * @throws {MH_ERR_SYSTEMD_LISTEN_FDS} there is more than one
+ */
+export function findListenFd(name: string): number | undefined {
+  const [fd, ...more] = listenFds().get(name) ?? [];
+  if (more.length > 0) throw unusable(name, 1 + more.length);
+  return fd;
+}
+
+function unusable(name: string, found: number): MetalhubError {
+  return new MetalhubError('MH_ERR_SYSTEMD_LISTEN_FDS', {
+    details: { name, found },
     hint:
-      fd === undefined
+      found === 0
         ? `start it by "systemctl start ${name}.socket", not by hand`
         : `${name}.socket must have exactly one listening address`,
   });

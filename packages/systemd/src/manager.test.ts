@@ -254,3 +254,20 @@ t.test('connectManager says that there is no bus', async (t) => {
     details: { reason: /ENOENT/ },
   });
 });
+
+t.test('a unit file is enabled and disabled for good, and by its name alone', async (t) => {
+  const { fake, manager } = await setUp(t);
+  const bodies: unknown[] = [];
+  for (const member of ['EnableUnitFiles', 'DisableUnitFiles']) {
+    fake.answer(member, (body) => {
+      bodies.push([member, ...body]);
+      return {};
+    });
+  }
+  await manager.setUnitFileEnabled('a.socket', true);
+  await manager.setUnitFileEnabled('a.socket', false);
+  t.same(bodies, [
+    ['EnableUnitFiles', ['a.socket'], false, false],
+    ['DisableUnitFiles', ['a.socket'], false],
+  ]);
+});

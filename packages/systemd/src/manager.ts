@@ -108,6 +108,8 @@ export interface Manager {
   ): Promise<Readonly<Record<N, BusValue>>>;
   /** A property of the manager, such as `Version`. */
   managerProperty(name: string, options?: CallOptions): Promise<BusValue>;
+  /** `systemctl enable` or `disable`, for good; starts and stops nothing. A reload must follow. */
+  setUnitFileEnabled(name: string, isEnabled: boolean, options?: CallOptions): Promise<void>;
   /** `systemctl daemon-reload`. */
   reloadConfiguration(options?: CallOptions): Promise<void>;
   /** Has signals about units sent from now on, also after systemd or the bus restarted. */
@@ -238,6 +240,12 @@ class SystemdManager implements Manager {
 
   managerProperty(name: string, options: CallOptions = {}): Promise<BusValue> {
     return this.#link.property('', 'org.freedesktop.systemd1.Manager', name, options.signal);
+  }
+
+  async setUnitFileEnabled(name: string, isEnabled: boolean, options?: CallOptions): Promise<void> {
+    const isRuntime = false;
+    if (!isEnabled) await this.#callUnit('DisableUnitFiles', 'asb', [[name], isRuntime], name, true, options);
+    else await this.#callUnit('EnableUnitFiles', 'asbb', [[name], isRuntime, false], name, true, options);
   }
 
   async reloadConfiguration(options: CallOptions = {}): Promise<void> {
