@@ -5,6 +5,7 @@ import { isErrorCode, MetalhubError } from '@metalhub/base/errors.js';
 import { connectWire, type WireClient } from '@metalhub/wire/client.js';
 import type { ParamsOf } from '@metalhub/wire/protocol.js';
 import { type SpawnerRequests, spawnerProtocol } from '@metalhub/wire/spawner.js';
+import { type SpawnerAdminRequests, spawnerAdminProtocol } from '@metalhub/wire/spawner-admin.js';
 import type { Machine } from './machine.js';
 
 export type SpawnerClient = WireClient<SpawnerRequests>;
@@ -13,12 +14,17 @@ export type StartParams = ParamsOf<SpawnerRequests, 'StartServer'>;
 /** Puts the build of this checkout into the machine and has the spawner's socket listen. */
 export async function installSpawner(machine: Machine): Promise<void> {
   await promisify(execFile)(findUp('scripts/dev-install'), [machine.name]);
-  await machine.run(['systemctl', 'start', 'hub-spawner.socket']);
+  await machine.run(['systemctl', 'start', 'hub-spawner.socket', 'hub-spawner-admin.socket']);
 }
 
 /** A connection to the machine's spawner, as root. */
 export async function connectSpawner(machine: Machine): Promise<SpawnerClient> {
   return connectWire(spawnerProtocol, { path: await machine.path(spawnerProtocol.path) });
+}
+
+/** A connection to the socket that administrators have, as root. */
+export async function connectSpawnerAdmin(machine: Machine): Promise<WireClient<SpawnerAdminRequests>> {
+  return connectWire(spawnerAdminProtocol, { path: await machine.path(spawnerAdminProtocol.path) });
 }
 
 /** A start of the default profile. Token and start id are told apart by the key. */

@@ -1,7 +1,16 @@
+import { parseIdentity, parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
 import { JupyterServer } from '../lib/jupyter.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { connectSpawner, failureOf, installSpawner, type SpawnerClient, startParams } from '../lib/spawner.js';
+import { frame, sendRaw } from '../lib/raw-caller.js';
+import {
+  connectSpawner,
+  connectSpawnerAdmin,
+  failureOf,
+  installSpawner,
+  type SpawnerClient,
+  startParams,
+} from '../lib/spawner.js';
 
 const HOMES = '/var/lib/private/metalhub/home';
 
@@ -23,27 +32,9 @@ t.teardown(async () => {
   await machine?.stop();
 });
 
-/** What an account gets that sends the bytes to the spawner, then waits for an answer. */
-async function tryToConnect(prefix: readonly string[], bytes = ''): Promise<string> {
-  const code = `
-import socket, sys
-s = socket.socket(socket.AF_UNIX)
-s.settimeout(5)
-try:
-    s.connect("/run/metalhub/spawner.sock")
-    s.sendall(bytes.fromhex(sys.argv[1]))
-    print("answer" if s.recv(1) else "closed")
-except OSError as error:
-    print(type(error).__name__)
-`;
-  return (await machine.run([...prefix, 'python3', '-c', code, Buffer.from(bytes, 'latin1').toString('hex')])).trim();
-}
-
-function frame(message: unknown): string {
-  const body = JSON.stringify(message);
-  const head = Buffer.alloc(4);
-  head.writeUInt32BE(Buffer.byteLength(body));
-  return head.toString('latin1') + body;
+/** What an account gets that sends the bytes to the spawner. */
+function tryToConnect(prefix: readonly string[], bytes = ''): Promise<string> {
+  return sendRaw(machine, '/run/metalhub/spawner.sock', prefix, bytes);
 }
 
 const list = frame({ id: 1, method: 'List', params: {} });
@@ -187,13 +178,20 @@ t.test('S06: the command is fixed: nothing that was sent is in it', async (t) =>
 });
 
 t.test('S07: a home that is something else is refused with a reason, and left as it is', async (t) => {
+  // Those of users whom the machine knows; to others they would not be given in the first place.
+  for (const key of ['eves', 'roots']) {
+    await spawner.call('StartServer', startParams(key));
+    const { key: checked, server } = startParams(key);
+    await spawner.call('StopServer', { key: checked, server });
+  }
   await machine.shell(`
     install -d ${HOMES} /var/lib/metalhub/home
     ln -s /etc ${HOMES}/link
     echo content > ${HOMES}/file
-    mkdir -p ${HOMES}/mounted ${HOMES}/eves ${HOMES}/roots ${HOMES}/empty
+    mkdir -p ${HOMES}/mounted ${HOMES}/empty
     mount --bind /srv ${HOMES}/mounted
     chown eve ${HOMES}/eves
+    chown root ${HOMES}/roots
     touch ${HOMES}/roots/something
     mkdir ${HOMES}/elsewhere && ln -s ${HOMES}/anna /var/lib/metalhub/home/astray
     mkdir /var/lib/metalhub/home/directory`);
@@ -240,6 +238,14 @@ t.test('S08: hard links, links, pipes and devices in a home lead a start nowhere
     chown 65534:65534 . pipe`);
   const look = ['sh', '-c', `stat -c '%n %u %g %a %F %h' /var/lib/bait /etc/shadow ${HOMES}/baited/*`];
   const before = await machine.run(look);
+  t.match(
+    await failureOf(spawner.call('StartServer', startParams('baited'))),
+    { code: 'MH_ERR_SPAWN_HOME_UNLEASED', hint: /hubctl leases adopt baited/ },
+    'a home that nobody has said to be theirs',
+  );
+  const admin = await connectSpawnerAdmin(machine);
+  await admin.call('AdoptHome', { key: parseKey('baited'), identity: parseIdentity('pam:baited'), uid: null });
+  admin.close();
   await spawner.call('StartServer', startParams('baited'));
   t.equal(await machine.run(look), before);
   const baited = await JupyterServer.of(machine, 'baited');

@@ -24,6 +24,7 @@ t.test('apt installs it without network and without a question, and everything r
   t.equal((await machine.run(['systemctl', 'is-system-running', '--wait'])).trim(), 'running');
   t.equal((await machine.run(['systemctl', 'is-enabled', 'metalhub.target'])).trim(), 'enabled');
   t.equal(await login(), '200');
+  t.equal((await machine.exec(['systemctl', 'is-enabled', 'hub-api.socket'])).stdout.trim(), 'disabled');
 });
 
 t.test('every socket belongs to its audience alone', async (t) => {
@@ -36,6 +37,7 @@ t.test('every socket belongs to its audience alone', async (t) => {
     'pam.sock 660 root:metalhub',
     'proxy.sock 660 root:metalhub',
     'servers 750 root:metalhub-proxy',
+    'spawner-admin.sock 660 root:metalhub-admin',
     'spawner.sock 660 root:metalhub',
   ]);
   t.match(

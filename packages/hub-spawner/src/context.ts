@@ -2,6 +2,7 @@ import type { Log } from '@metalhub/base/log.js';
 import type { Clock } from '@metalhub/base/time.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import type { ServerStatus, START_STAGES } from '@metalhub/wire/spawner.js';
+import type { KeyCounter } from './key-counter.js';
 import type { LeaseStore } from './leases.js';
 import type { Operations, Slots } from './operations.js';
 import type { ServerWatch } from './server-watch.js';
@@ -17,6 +18,8 @@ export interface SpawnerContext {
   readonly manager: Manager;
   readonly watch: ServerWatch;
   readonly leases: LeaseStore;
+  /** Keys whose lease a start relies on. */
+  readonly keysInUse: KeyCounter;
   readonly operations: Operations<ServerStatus, StartStage>;
   readonly slots: Slots;
   readonly slices: UserSlices;

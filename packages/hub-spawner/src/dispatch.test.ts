@@ -1,4 +1,5 @@
 import { spawnerProtocol } from '@metalhub/wire/spawner.js';
+import { spawnerAdminProtocol } from '@metalhub/wire/spawner-admin.js';
 import t from 'tap';
 
 const { params } = spawnerProtocol.requests.StartServer;
@@ -61,4 +62,33 @@ t.test('S06: what the launcher is told has a form of its own', async (t) => {
 
 t.test('the table of requests is closed', async (t) => {
   t.same(Object.keys(spawnerProtocol.requests).sort(), ['List', 'StartServer', 'Status', 'StopServer', 'Watch']);
+});
+
+t.test('S01: what administrators may ask is another closed table, of which the hub has nothing', async (t) => {
+  const requests = Object.keys(spawnerAdminProtocol.requests).sort();
+  t.same(requests, ['AdoptHome', 'ListLeases', 'ReleaseLease']);
+  for (const name of requests) t.notOk(Object.hasOwn(spawnerProtocol.requests, name), name);
+  t.not(spawnerAdminProtocol.path, spawnerProtocol.path);
+});
+
+t.test('S02, S03: administrators too send keys, identities and numbers, and nothing else', async (t) => {
+  const { AdoptHome, ListLeases, ReleaseLease } = spawnerAdminProtocol.requests;
+  const adopt = { key: 'anna', identity: 'pam:anna', uid: null };
+  const release = { key: 'anna', home_is_gone: false };
+  t.same(AdoptHome.params(adopt, ''), adopt);
+  t.same(ReleaseLease.params(release, ''), release);
+  for (const key of ['', 'Anna', '..', 'a/b', 'a-b', 'anna\n', 'a'.repeat(24), 7, null]) {
+    t.throws(() => AdoptHome.params({ ...adopt, key }, ''), `adopt ${JSON.stringify(key)}`);
+    t.throws(() => ReleaseLease.params({ ...release, key }, ''), `release ${JSON.stringify(key)}`);
+  }
+  for (const uid of [0, 34, 999, -1, 1.5, '70000', 4_294_967_295, undefined]) {
+    t.throws(() => AdoptHome.params({ ...adopt, uid }, ''), `uid ${uid}`);
+  }
+  for (const identity of ['', 'anna', 'pam:', 'pam:a\nb', 'PAM:anna']) {
+    t.throws(() => AdoptHome.params({ ...adopt, identity }, ''), identity);
+  }
+  t.throws(() => AdoptHome.params({ ...adopt, path: '/etc' }, ''));
+  t.throws(() => ReleaseLease.params({ ...release, force: true }, ''));
+  t.throws(() => ReleaseLease.params({ ...release, home_is_gone: 'yes' }, ''));
+  for (const offset of [-1, 0.5, '0', null]) t.throws(() => ListLeases.params({ offset }, ''));
 });

@@ -1,13 +1,17 @@
 import type { Handlers } from '@metalhub/wire/server.js';
 import type { SpawnerRequests } from '@metalhub/wire/spawner.js';
+import type { SpawnerAdminRequests } from '@metalhub/wire/spawner-admin.js';
 import type { SpawnerContext } from './context.js';
+import { answerAdoptHome } from './requests/adopt-home.js';
 import { answerList } from './requests/list.js';
+import { answerListLeases } from './requests/list-leases.js';
+import { answerReleaseLease } from './requests/release-lease.js';
 import { answerStartServer } from './requests/start-server.js';
 import { answerStatus } from './requests/status.js';
 import { answerStopServer } from './requests/stop-server.js';
 import { answerWatch } from './requests/watch.js';
 
-/** All that this root daemon can be asked. A row more needs a test of its refusals and a line in docs/privileges.md. */
+/** All that the hub can ask of this root daemon. A row more needs a test of its refusals and a line in docs/privileges.md. */
 export function spawnerHandlers(context: SpawnerContext): Handlers<SpawnerRequests> {
   return {
     StartServer: (params, request) => answerStartServer(context, params, request),
@@ -15,5 +19,17 @@ export function spawnerHandlers(context: SpawnerContext): Handlers<SpawnerReques
     Status: (params) => answerStatus(context, params),
     List: () => answerList(context),
     Watch: (_params, request) => answerWatch(context, request),
+  };
+}
+
+/**
+ * All that administrators can, and the hub cannot. What changes something is logged with who asked for it.
+ * @param peer `uid=0 pid=812`
+ */
+export function spawnerAdminHandlers(context: SpawnerContext, peer: string): Handlers<SpawnerAdminRequests> {
+  return {
+    ListLeases: (params) => answerListLeases(context, params),
+    ReleaseLease: (params) => answerReleaseLease(context, params, peer),
+    AdoptHome: (params) => answerAdoptHome(context, params, peer),
   };
 }

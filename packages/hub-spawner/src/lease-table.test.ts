@@ -2,7 +2,16 @@ import { randomInt } from 'node:crypto';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { parseIdentity, parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
-import { addLease, findLease, formatLeases, freeUids, type Lease, NO_LEASES, parseLeases } from './lease-table.js';
+import {
+  addLease,
+  findLease,
+  formatLeases,
+  freeUids,
+  type Lease,
+  NO_LEASES,
+  parseLeases,
+  releaseLease,
+} from './lease-table.js';
 
 function lease(key: string, uid: number, identity = `pam:${key}`): Lease {
   return { key: parseKey(key), uid, identity: parseIdentity(identity), since: '2026-01-01T00:00:00.000Z' };
@@ -14,6 +23,10 @@ t.test('a table survives being written and read, with any identity', async (t) =
     NO_LEASES,
   );
   t.same(parseLeases(formatLeases(table)), table);
+  const released = releaseLease(table, lease('u2abc', 70_001), '2026-02-01T00:00:00.000Z');
+  t.same(parseLeases(formatLeases(released)), released);
+  t.same([...released.byKey.keys()], ['anna']);
+  t.ok(released.uids.has(70_001), 'the uid stays taken');
 });
 
 t.test('whatever is done to the file, it is read as it was written or not at all', async (t) => {
@@ -34,6 +47,34 @@ t.test('whatever is done to the file, it is read as it was written or not at all
     '\0'.repeat(content.length),
   ];
   for (const damaged of damages) t.throws(() => parseLeases(damaged), { code: 'MH_ERR_SPAWN_LEASES' });
+});
+
+t.test('a damaged file is named with the place, and nothing of it is repeated', async (t) => {
+  const secret = 'pam:secret name';
+  const content = formatLeases(
+    [lease('anna', 70_000, secret), lease('bob', 70_001, secret)].reduce(addLease, NO_LEASES),
+  );
+  const damages: [string, string][] = [
+    [content.replace('"uid": 70001', '"uid": 70001 70002'), '/x: line 12, column 17: it is not JSON'],
+    [content.replace('"key": "bob"', 'key: "bob"'), '/x: line 11, column 4: it is not JSON'],
+    [content.replaceAll(secret, '\\x'), '/x: line 7, column 18: it is not JSON'],
+    [content.slice(0, 40), '/x: line 5, column 7: it ends too early'],
+    ['', '/x: line 1, column 1: it ends too early'],
+    [content.replace('70001', '1'), '/x: leases[1].uid: expected a whole number from 1000 to 4294967293'],
+    [content.replace('70001', '70000'), '/x: uid 70000 is in it twice'],
+  ];
+  for (const [damaged, reason] of damages) {
+    try {
+      parseLeases(damaged, '/x');
+      t.fail(`read: ${reason}`);
+    } catch (error) {
+      t.match(error, { code: 'MH_ERR_SPAWN_LEASES', details: { file: '/x', reason }, hint: /backup/ });
+      t.notMatch(`${error}${JSON.stringify(error)}`, 'secret');
+    }
+  }
+  const table = releaseLease(parseLeases(content), lease('bob', 70_001), '2026-02-01T00:00:00.000Z');
+  const reused = formatLeases(addLease(table, lease('cleo', 70_001)));
+  t.throws(() => parseLeases(reused), { message: /uid 70001 is in it twice/ }, 'a released uid given again');
 });
 
 t.test('a key is found for the identity it was leased to, and refused to any other', async (t) => {

@@ -15,6 +15,7 @@ const store = createLeaseStore({
   clock: { nowMs: () => 0, monotonicMs: () => 0 },
   log: { notice: nothing },
   isUidTaken: async () => false,
+  findHomes: async () => [],
 });
 for (let index = 0; ; index++) {
   const { uid } = await store.lease('k' + index, 'pam:' + index, { min: 70000, max: 99999 });

@@ -1,4 +1,4 @@
-import { createServer, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { findServerOfUnit, serverId, serviceUnit } from '@metalhub/base/names.js';
@@ -8,13 +8,17 @@ import { createLog } from '@metalhub/systemd/journal.js';
 import { requireListenFd } from '@metalhub/systemd/listen-fds.js';
 import { connectManager, type Manager } from '@metalhub/systemd/manager.js';
 import { notifyReady, notifyStopping, startWatchdog } from '@metalhub/systemd/notify.js';
-import { socketPeerCredentials } from '@metalhub/systemd/peer.js';
-import { serveConnection } from '@metalhub/wire/server.js';
+import { type PeerCredentials, socketPeerCredentials } from '@metalhub/systemd/peer.js';
+import { type ServeOptions, serveConnection } from '@metalhub/wire/server.js';
 import { type ServerStatus, spawnerProtocol } from '@metalhub/wire/spawner.js';
+import { spawnerAdminProtocol } from '@metalhub/wire/spawner-admin.js';
+import { requireAdministrator } from './admin-peer.js';
 import type { SpawnerContext, StartStage } from './context.js';
 import { listCredentials, removeCredential } from './credentials.js';
-import { spawnerHandlers } from './dispatch.js';
+import { spawnerAdminHandlers, spawnerHandlers } from './dispatch.js';
+import { findHomes } from './homes.js';
 import { createIdleExit } from './idle-exit.js';
+import { createKeyCounter } from './key-counter.js';
 import { createLeaseStore } from './leases.js';
 import { createOperations, createSlots } from './operations.js';
 import { resetFailed } from './requests/stop-server.js';
@@ -30,6 +34,7 @@ const STARTS_WAITING = 1000;
 
 async function main(log: Log): Promise<void> {
   const fd = requireListenFd('spawner');
+  const adminFd = requireListenFd('spawner-admin');
   readSpawnerConfig();
   const hub = await findAccount(HUB_ACCOUNT);
   const manager = await connectManager({ log });
@@ -37,20 +42,45 @@ async function main(log: Log): Promise<void> {
   await context.watch.start();
   await cleanUp(context);
 
-  const handlers = spawnerHandlers(context);
   const connections = new Set<Socket>();
-  const server = createServer();
   const idle = createIdleExit({
     idleMs: MINUTE_MS,
     isBusy: () => context.operations.size > 0 || context.watch.list().length > 0,
     onIdle: () => leave('idle'),
   });
+  const handlers = spawnerHandlers(context);
+  const hubUids = [0, ...(hub === undefined ? [] : [hub.uid])];
+  const servers = [
+    openServer(fd, async (socket) => {
+      const peer = await checkPeer(socket, async ({ uid }) => requireUid(uid, hubUids), log);
+      if (peer !== undefined) await serveConnection(socket, spawnerProtocol, handlers, optionsOf(peer));
+    }),
+    openServer(adminFd, async (socket) => {
+      const peer = await checkPeer(socket, requireAdministrator, log);
+      if (peer === undefined) return;
+      await serveConnection(socket, spawnerAdminProtocol, spawnerAdminHandlers(context, peer), optionsOf(peer));
+    }),
+  ];
+
+  function openServer(listening: number, serve: (socket: Socket) => Promise<void>): Server {
+    const server = createServer((socket) => {
+      connections.add(socket);
+      idle.touch();
+      void serve(socket).finally(() => connections.delete(socket)); // it deals with its own failures
+    });
+    server.on('error', (err) => log.error('listening failed', { err }));
+    return server.listen({ fd: listening });
+  }
+
+  function optionsOf(peer: string): ServeOptions {
+    return { log, describePeer: () => peer, onActivity: idle.touch };
+  }
 
   function leave(reason: string): void {
     log.info('leaving', { reason });
     notifyStopping(reason);
-    // systemd keeps its copy of the listening socket: who connects from now on is answered by the next process.
-    server.close();
+    // systemd keeps its copy of the listening sockets: who connects from now on is answered by the next process.
+    for (const server of servers) server.close();
     for (const socket of connections) socket.destroy();
     idle.stop();
     watchdog.stop();
@@ -58,16 +88,6 @@ async function main(log: Log): Promise<void> {
     manager.close();
   }
 
-  server.on('connection', (socket) => {
-    const peer = checkPeer(socket, [0, ...(hub === undefined ? [] : [hub.uid])], log);
-    if (peer === undefined) return;
-    connections.add(socket);
-    idle.touch();
-    const options = { log, describePeer: () => peer, onActivity: idle.touch };
-    void serveConnection(socket, spawnerProtocol, handlers, options).then(() => connections.delete(socket));
-  });
-  server.on('error', (err) => log.error('listening failed', { err }));
-  server.listen({ fd });
   const watchdog = startWatchdog();
   process.once('SIGTERM', () => leave('stopped'));
   process.once('SIGINT', () => leave('stopped'));
@@ -93,7 +113,8 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     watch: createServerWatch({ manager, log, onFailed }),
     slices: createUserSlices(manager),
     slots: createSlots(STARTS_AT_ONCE, STARTS_WAITING),
-    leases: createLeaseStore({ clock: systemClock, log, isUidTaken }),
+    leases: createLeaseStore({ clock: systemClock, log, isUidTaken, findHomes }),
+    keysInUse: createKeyCounter(),
     readConfig: () => readSpawnerConfig(),
   };
 }
@@ -103,16 +124,31 @@ async function isUidTaken(uid: number): Promise<boolean> {
 }
 
 /** File permission admits the hub's group only; whoever else gets here has left it or was given the socket. */
-function checkPeer(socket: Socket, allowed: readonly number[], log: Log): string | undefined {
+function requireUid(uid: number, allowed: readonly number[]): void {
+  if (!allowed.includes(uid)) throw new MetalhubError('MH_ERR_WIRE_FORBIDDEN');
+}
+
+/** Who is at the other end, `undefined` when they may not ask: then the connection is closed. */
+async function checkPeer(
+  socket: Socket,
+  check: (peer: PeerCredentials) => Promise<void>,
+  log: Log,
+): Promise<string | undefined> {
+  // It may break while the account is looked up.
+  socket.on('error', () => socket.destroy());
+  let peer: string | undefined;
   try {
-    const { uid, pid } = socketPeerCredentials(socket);
-    if (allowed.includes(uid)) return `uid=${uid} pid=${pid}`;
-    log.warning('connection refused', { reason: 'not an account that may ask', peer: `uid=${uid} pid=${pid}` });
+    const credentials = socketPeerCredentials(socket);
+    peer = `uid=${credentials.uid} pid=${credentials.pid}`;
+    await check(credentials);
+    return socket.destroyed ? undefined : peer;
   } catch (err) {
-    log.warning('connection refused', { err });
+    const isRefusal = err instanceof MetalhubError && err.code === 'MH_ERR_WIRE_FORBIDDEN';
+    const reason = isRefusal ? { reason: 'not an account that may ask' } : { err };
+    log.warning('connection refused', { ...reason, ...(peer !== undefined && { peer }) });
+    socket.destroy();
+    return undefined;
   }
-  socket.destroy();
-  return undefined;
 }
 
 /** What a process of ours that was killed in the middle of starts left: tokens that nobody needs any more. */

@@ -2,7 +2,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, unlinkS
 import { join } from 'node:path';
 import { parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
-import { type AccountLookups, publishAccount } from './user-records.js';
+import { type AccountLookups, publishAccount, unpublishAccount } from './user-records.js';
 
 const lease = { key: parseKey('anna'), uid: 70_001 };
 const account = {
@@ -105,4 +105,17 @@ t.test('what an interrupted publishing left is completed', async (t) => {
   unlinkSync(join(directory, '70001.user'));
   await publishAccount(lease, directory, machineWith(directory));
   t.equal(readlinkSync(join(directory, '70001.user')), 'jupyter-anna.user');
+});
+
+t.test('what was published can be taken back, and what others put there stays', async (t) => {
+  const directory = t.testdir();
+  await publishAccount(lease, directory, machineWith(directory));
+  await publishAccount({ key: parseKey('bob'), uid: 70_002 }, directory, machineWith(directory));
+  await unpublishAccount(lease, directory);
+  const bobs = ['70002.group', '70002.user', 'jupyter-bob.group', 'jupyter-bob.user'];
+  t.same(readdirSync(directory).sort(), bobs);
+  await unpublishAccount(lease, directory);
+  await unpublishAccount({ key: parseKey('bob'), uid: 70_009 }, directory);
+  t.same(readdirSync(directory).sort(), bobs, 'the record of another number');
+  await publishAccount({ key: lease.key, uid: 70_003 }, directory, machineWith(directory));
 });

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, symlink } from 'node:fs/promises';
+import { mkdir, readFile, readlink, rename, rm, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import { accountName, homePath, type Key } from '@metalhub/base/names.js';
@@ -37,7 +37,7 @@ export interface AccountLookups {
   findGroupByGid: typeof findGroupByGid;
 }
 
-const machineLookups: AccountLookups = { findAccount, findAccountByUid, findGroup, findGroupByGid };
+export const machineLookups: AccountLookups = { findAccount, findAccountByUid, findGroup, findGroupByGid };
 
 /**
  * Makes the account of a lease known to the machine.
@@ -57,6 +57,22 @@ export async function publishAccount(
   if (before === 'other') throw notOurs(lease);
   await writeRecords(lease, directory);
   if ((await compareWithMachine(lease, lookups)) !== 'same') throw notSeen(lease);
+}
+
+/** Takes back what {@link publishAccount} wrote, and nothing else that may bear the names. */
+export async function unpublishAccount(
+  lease: Pick<Lease, 'key' | 'uid'>,
+  directory: string = RECORDS_DIRECTORY,
+): Promise<void> {
+  const name = accountName(lease.key);
+  for (const kind of ['user', 'group']) {
+    const link = join(directory, `${lease.uid}.${kind}`);
+    const target = await readlink(link).catch(() => undefined);
+    if (target === `${name}.${kind}`) await unlink(link);
+  }
+  if (!(await isPublished(lease, directory))) return;
+  await unlink(join(directory, `${name}.user`));
+  await rm(join(directory, `${name}.group`), { force: true });
 }
 
 type Comparison = 'unknown' | 'same' | 'other';

@@ -1,10 +1,13 @@
 import { parseArgs } from 'node:util';
 import { MetalhubError } from '@metalhub/base/errors.js';
+import { spawnerAdminProtocol } from '@metalhub/wire/spawner-admin.js';
 import type { AdminClient } from './admin-client.js';
-import type { Command, Context } from './command.js';
+import { type Command, type Context, OPTIONS } from './command.js';
+import { apiDisable, apiEnable } from './commands/api.js';
 import { apply } from './commands/apply.js';
 import { configCheck, configShow } from './commands/config.js';
 import { doctor } from './commands/doctor.js';
+import { leases, leasesAdopt, leasesRelease } from './commands/leases.js';
 import { logs } from './commands/logs.js';
 import { routes } from './commands/routes.js';
 import { servers, start, stop } from './commands/servers.js';
@@ -20,6 +23,11 @@ export const COMMANDS: readonly Command[] = [
   stop,
   logs,
   routes,
+  leases,
+  leasesRelease,
+  leasesAdopt,
+  apiEnable,
+  apiDisable,
   configCheck,
   configShow,
   apply,
@@ -29,6 +37,7 @@ export const COMMANDS: readonly Command[] = [
 /** sysexits' EX_CONFIG, as the daemons use it too. */
 const EXIT_CONFIG = 78;
 const EXIT_USAGE = 2;
+const MAX_UID = 4_294_967_293;
 
 export interface Streams {
   stdout: (text: string) => void;
@@ -41,6 +50,7 @@ export async function runCli(
   admin: AdminClient,
   version: string,
   streams: Streams,
+  spawnerSocket: string = spawnerAdminProtocol.path,
 ): Promise<number> {
   const json = argv.includes('--json');
   try {
@@ -55,10 +65,14 @@ export async function runCli(
     checkOptions(command, values);
     const context: Context = {
       admin,
+      spawnerSocket,
       json: values.json === true,
       follow: values.follow === true,
       lines: parseLines(values.lines),
       server: values.server ?? '',
+      homeIsGone: values['home-is-gone'] === true,
+      login: values.login,
+      uid: parseUid(values.uid),
       ...streams,
     };
     return await command.run(context, operands);
@@ -77,6 +91,9 @@ function parse(argv: readonly string[]) {
         follow: { type: 'boolean', short: 'f' },
         lines: { type: 'string', short: 'n' },
         server: { type: 'string', short: 's' },
+        'home-is-gone': { type: 'boolean' },
+        login: { type: 'string' },
+        uid: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean' },
       },
@@ -87,17 +104,21 @@ function parse(argv: readonly string[]) {
 }
 
 function findCommand(words: readonly string[]): { command: Command; operands: string[] } {
-  const command = COMMANDS.find(({ name }) => name === words.slice(0, name.split(' ').length).join(' '));
+  // `leases release` is one of `leases`, too: the longest name counts.
+  const command = COMMANDS.filter(({ name }) => name === words.slice(0, name.split(' ').length).join(' ')).sort(
+    (a, b) => b.name.length - a.name.length,
+  )[0];
   if (command === undefined) throw usageError(`no such command: ${printable(words.slice(0, 2).join(' '))}`);
   const operands = words.slice(command.name.split(' ').length);
-  if (operands.length !== command.operands.length) {
+  const isLeftOut = command.isOptional === true && operands.length === 0;
+  if (operands.length !== command.operands.length && !isLeftOut) {
     throw usageError(`usage: hubctl ${synopsis(command)}`);
   }
   return { command, operands };
 }
 
 function checkOptions(command: Command, values: Readonly<Record<string, unknown>>): void {
-  for (const option of ['follow', 'lines', 'server'] as const) {
+  for (const option of OPTIONS) {
     if (values[option] !== undefined && command.options?.includes(option) !== true) {
       throw usageError(`hubctl ${command.name} has no option --${option}`);
     }
@@ -110,9 +131,19 @@ function parseLines(text: string | undefined): number {
   return Number(text);
 }
 
+function parseUid(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^[0-9]{4,10}$/.test(text) || Number(text) > MAX_UID) throw usageError('--uid takes a number from 1000 on');
+  return Number(text);
+}
+
 function synopsis(command: Command): string {
-  const options = (command.options ?? []).map((option) => (option === 'follow' ? ' [-f]' : ` [--${option} …]`));
-  return `${command.name}${command.operands.map((operand) => ` <${operand}>`).join('')}${options.join('')}`;
+  const flags: Readonly<Record<string, string>> = { follow: ' [-f]', 'home-is-gone': ' [--home-is-gone]' };
+  const options = (command.options ?? []).map((option) => flags[option] ?? ` [--${option} …]`);
+  const operands = command.operands.map((operand) =>
+    command.isOptional === true ? ` [<${operand}>]` : ` <${operand}>`,
+  );
+  return `${command.name}${operands.join('')}${options.join('')}`;
 }
 
 export function usage(): string {

@@ -2,24 +2,35 @@ import type { AdminClient } from './admin-client.js';
 
 export interface Context {
   admin: AdminClient;
+  /** Where hub-spawner listens to administrators. */
+  spawnerSocket: string;
   /** `--json`: one JSON value (or one per line where a command streams), stable keys, nothing else on stdout. */
   json: boolean;
   follow: boolean;
   lines: number;
   /** `--server NAME`; `''` is the default server. */
   server: string;
+  homeIsGone: boolean;
+  /** `--login METHOD:NAME`. */
+  login: string | undefined;
+  uid: number | undefined;
   stdout: (text: string) => void;
   stderr: (text: string) => void;
 }
+
+/** What some commands take beside `--json`, as typed. */
+export const OPTIONS = ['follow', 'lines', 'server', 'home-is-gone', 'login', 'uid'] as const;
 
 export interface Command {
   /** As typed, e.g. `config check`. */
   name: string;
   /** Names of what follows it, e.g. `['user']`; all are needed. */
   operands: readonly string[];
+  /** The operands may be left out, all together. */
+  isOptional?: boolean;
   summary: string;
   /** Options of its own beside `--json`. */
-  options?: readonly ('follow' | 'lines' | 'server')[];
+  options?: readonly (typeof OPTIONS)[number][];
   /** Resolves with the exit status. */
   run(context: Context, operands: readonly string[]): Promise<number>;
 }

@@ -43,20 +43,26 @@ export async function answerStartServer(
   const config = context.readConfig();
   const profile = getProfile(config, params.profile);
   const { uid_min: min, uid_max: max } = config.accounts;
-  // Before anything else: also what runs already is shown to nobody but the identity that it is leased to.
-  const lease = await context.leases.lease(key, identity, { min, max });
-  return context.operations.start(
-    id,
-    (stage) => emit({ stage }),
-    async (run) => {
-      const leave = await context.slots.enter(run.signal);
-      try {
-        return await startServer({ context, params, id, unit: serviceUnit(id), lease, profile, config, run });
-      } finally {
-        leave();
-      }
-    },
-  );
+  // Noted before the lease is looked up: from then on it cannot be released.
+  const leaveKey = context.keysInUse.enter(key);
+  try {
+    // Before anything else: also what runs already is shown to nobody but the identity that it is leased to.
+    const lease = await context.leases.lease(key, identity, { min, max });
+    return await context.operations.start(
+      id,
+      (stage) => emit({ stage }),
+      async (run) => {
+        const leave = await context.slots.enter(run.signal);
+        try {
+          return await startServer({ context, params, id, unit: serviceUnit(id), lease, profile, config, run });
+        } finally {
+          leave();
+        }
+      },
+    );
+  } finally {
+    leaveKey();
+  }
 }
 
 async function startServer(start: Start): Promise<ServerStatus> {

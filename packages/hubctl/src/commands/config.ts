@@ -3,6 +3,11 @@ import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
 import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { formatConfig } from '../config-text.js';
+import { printable } from '../output.js';
+import { findRangeProblems, readRangeFiles } from '../uid-range.js';
+
+/** As for a file that cannot be read. */
+const EXIT_CONFIG = 78;
 
 export const configCheck: Command = {
   name: 'config check',
@@ -14,10 +19,22 @@ export const configCheck: Command = {
     const warnings = isNobodyAllowed(config)
       ? ['nobody may log in: no [[login]] with users or groups under allow']
       : [];
-    print(context, { ok: true, files, warnings }, () =>
-      [`${files.join(', ')}: no mistakes`, ...warnings.map((text) => `warning: ${text}`)].join('\n'),
+    const found = findRangeProblems(config.accounts, readRangeFiles()).map(({ state, text, fix }) => ({
+      state,
+      text: `uids ${config.accounts.uid_min}-${config.accounts.uid_max} for users: ${text}`,
+      fix,
+    }));
+    const describe = (of: typeof found): string[] => of.map(({ text, fix }) => `${text} → ${fix}`);
+    const problems = describe(found.filter(({ state }) => state === 'failed'));
+    warnings.push(...describe(found.filter(({ state }) => state === 'warning')));
+    print(context, { ok: problems.length === 0, files, problems, warnings }, () =>
+      [
+        `${files.join(', ')}: ${problems.length === 0 ? 'no mistakes' : 'does not fit this machine'}`,
+        ...problems.map((text) => `problem: ${printable(text)}`),
+        ...warnings.map((text) => `warning: ${printable(text)}`),
+      ].join('\n'),
     );
-    return 0;
+    return problems.length === 0 ? 0 : EXIT_CONFIG;
   },
 };
 

@@ -2,6 +2,8 @@ import { errorText } from '@metalhub/base/errors.js';
 import { connectManager, type Manager } from '@metalhub/systemd/manager.js';
 import type { Command } from '../command.js';
 import { print } from '../command.js';
+import { checkLeases, checkUidRange } from '../doctor/accounts.js';
+import { checkApi } from '../doctor/api.js';
 import { type Check, type DoctorContext, type Finding, failed } from '../doctor/check.js';
 import { checkConfig, checkPamService, checkSecrets } from '../doctor/files.js';
 import { checkJupyter } from '../doctor/jupyter.js';
@@ -15,12 +17,15 @@ const CHECKS: readonly Check[] = [
   checkNameService,
   checkHardLinks,
   checkConfig,
+  checkUidRange,
   checkSecrets,
   checkPamService,
   checkUnits,
   checkSockets,
   checkHub,
   checkPublicAddress,
+  checkApi,
+  checkLeases,
   checkJupyter,
   checkDisk,
 ];
@@ -33,7 +38,7 @@ export const doctor: Command = {
     const manager = await findManager();
     try {
       const isRoot = process.getuid?.() === 0;
-      const findings = await examine({ admin: context.admin, manager, isRoot });
+      const findings = await examine({ admin: context.admin, spawnerSocket: context.spawnerSocket, manager, isRoot });
       const bad = findings.filter(({ state }) => state === 'failed').length;
       print(context, { ok: bad === 0, findings }, () => describe(findings, bad));
       return bad === 0 ? 0 : 1;

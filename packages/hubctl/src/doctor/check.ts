@@ -13,6 +13,7 @@ export interface Finding {
 
 export interface DoctorContext {
   admin: AdminClient;
+  spawnerSocket: string;
   /** `undefined` when systemd cannot be reached, which is a finding of its own. */
   manager: Manager | undefined;
   isRoot: boolean;

@@ -10,6 +10,7 @@ const SOCKETS: readonly { unit: string; path?: string; group?: string }[] = [
   { unit: 'hub.socket', path: '/run/metalhub/hub.sock', group: 'metalhub-proxy' },
   { unit: 'hub-admin.socket', path: '/run/metalhub/admin.sock', group: 'metalhub-admin' },
   { unit: 'hub-spawner.socket', path: '/run/metalhub/spawner.sock', group: 'metalhub' },
+  { unit: 'hub-spawner-admin.socket', path: '/run/metalhub/spawner-admin.sock', group: 'metalhub-admin' },
   { unit: 'hub-pam.socket', path: '/run/metalhub/pam.sock', group: 'metalhub' },
   { unit: 'hub-logs.socket', path: '/run/metalhub/logs.sock', group: 'metalhub' },
 ];
