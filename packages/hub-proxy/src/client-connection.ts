@@ -10,6 +10,7 @@ import { formatAnswer } from './own-answer.js';
 import { type Answer, badGateway, hubAway, jsonAnswer, serverAway } from './pages.js';
 import { type Route, routeIdentity, routeKey } from './proxy-state.js';
 import { isRefusal, parseRequestHead, type Refusal, type RequestHead } from './request-head.js';
+import { type RouteKind, routeKind } from './route-kind.js';
 import { isUnixTarget } from './target.js';
 import { runTunnel } from './tunnel.js';
 import { connectUpstream } from './upstream.js';
@@ -43,6 +44,9 @@ export class ClientConnection {
   #kept: Kept | undefined;
   #forgetWork: (() => void) | undefined;
   #isHeld = false;
+  /** For metrics: where the request under way leads, and when its head was there. */
+  #kind: RouteKind = 'none';
+  #startedMs = 0;
 
   constructor(socket: Socket, context: WorkerContext) {
     this.#socket = socket;
@@ -82,6 +86,8 @@ export class ClientConnection {
     if (isRefusal(head)) return this.#refuse(head);
     if (!this.#context.hosts.has(head.host.name)) return this.#refuse({ status: 421, reason: 'unknown host' });
     this.#state = 'busy';
+    this.#kind = 'none';
+    this.#startedMs = performance.now();
     this.#body = createBodyReader(head.framing);
     const first = this.#body.push(found.rest);
     if (first.error !== undefined) return this.#refuse({ status: 400, reason: first.error });
@@ -90,6 +96,7 @@ export class ClientConnection {
     if (first.rest !== undefined) this.#hold(first.rest);
     const route = this.#context.state.table.findRoute(head.path, head.host.name);
     if (route === undefined) return this.#answer(head, jsonAnswer(404, 'no such page'));
+    this.#kind = routeKind(route);
     const verdict = this.#context.gate.check(head, route);
     if (!(verdict instanceof Promise)) return this.#follow(head, route, verdict, first.out);
     this.#socket.pause();
@@ -137,6 +144,7 @@ export class ClientConnection {
       mustCloseClient: () => !head.keepAlive || this.#context.isDraining(),
       open: () => (isThroughForward ? this.#context.forward.open() : this.#open(route)),
       onDrain: () => this.#socket.resume(),
+      onHead: (status) => this.#countAnswer(head, status),
       onEnd: (end) => this.#onExchangeEnd(head, route, passed, end),
     });
     this.#exchange = exchange;
@@ -193,6 +201,7 @@ export class ClientConnection {
 
   #onExchangeEnd(head: RequestHead, route: Route, passed: Passed, end: ExchangeEnd): void {
     this.#exchange = undefined;
+    if (end.kind !== 'answered' && end.kind !== 'tunnel') this.#context.metrics.upstreamFailed(this.#kind, end.kind);
     this.#forgetWork?.();
     this.#forgetWork = undefined;
     const isHub = isUnixTarget(route.target, this.#context.settings.hub_socket_path);
@@ -224,7 +233,11 @@ export class ClientConnection {
     this.#disarm();
     this.#socket.off('data', this.#onData);
     this.#socket.off('end', this.#onClientEnd);
-    const forget = (): void => this.#forgetWork?.();
+    const countEnd = this.#context.metrics.tunnelOpened(this.#socket);
+    const forget = (): void => {
+      countEnd();
+      this.#forgetWork?.();
+    };
     const onActivity = (): void => this.#context.activity.touch(routeKey(route));
     const tunnel = runTunnel(this.#socket, upstream, first, { onActivity, onEnd: forget });
     this.#forgetWork = this.#context.work.add({
@@ -249,8 +262,13 @@ export class ClientConnection {
     upstream.resume();
   }
 
+  #countAnswer(head: RequestHead, status: number): void {
+    this.#context.metrics.answered(this.#kind, status, performance.now() - this.#startedMs, head.isUpgrade);
+  }
+
   #answer(head: RequestHead, answer: Answer): void {
     if (this.#socket.destroyed) return;
+    this.#countAnswer(head, answer.status);
     const close = !head.keepAlive || head.isUpgrade || this.#context.isDraining() || this.#body?.done === false;
     this.#socket.write(formatAnswer(answer, { isHead: head.method === 'HEAD', close }));
     this.#next(close);
@@ -258,6 +276,7 @@ export class ClientConnection {
 
   #refuse({ status, reason }: Refusal): void {
     this.#context.refusals.note(status, reason, this.#peer);
+    this.#context.metrics.refused(status);
     this.#socket.write(
       formatAnswer(jsonAnswer(status, 'the request was not understood'), { isHead: false, close: true }),
     );
@@ -307,6 +326,7 @@ export class ClientConnection {
   #cleanUp(): void {
     this.#disarm();
     this.#state = 'closing';
+    if (this.#exchange !== undefined) this.#context.metrics.aborted();
     this.#exchange?.abort();
     this.#kept?.upstream.destroy();
     this.#forgetWork?.();

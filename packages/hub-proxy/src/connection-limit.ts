@@ -8,6 +8,10 @@ export class ConnectionLimit {
   readonly #counts = new Map<string, number>();
   #total = 0;
 
+  get isFull(): boolean {
+    return this.#total >= MAX_CONNECTIONS;
+  }
+
   /** @returns false when there are too many already; then it is not counted */
   enter(address: string): boolean {
     const source = sourceOf(address);

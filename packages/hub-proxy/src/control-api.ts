@@ -13,6 +13,7 @@ import {
   routeRequestShape,
 } from '@metalhub/wire/proxy-api.js';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { registerMetrics } from './metrics-api.js';
 import {
   defaultRoute,
   MAX_KEYS,
@@ -61,6 +62,7 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
 
   // A kept connection could be closed by our restart just as a request is written to it.
   app.addHook('onSend', async (_request, reply) => void reply.header('Connection', 'close'));
+  registerMetrics(app, parts);
   app.setErrorHandler((error, _request, reply) => answerError(error, reply, parts.log));
 
   app.get<{ Querystring: { inactive_since?: string; inactiveSince?: string } }>(ROUTES, async (request) => {
@@ -129,15 +131,18 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
 
   app.post('/api/revocations', { bodyLimit: REVOCATIONS_BODY_LIMIT_BYTES }, async (request, reply) => {
     const revocations = revocationsOf(request.body);
+    supervisor.ledger.count('revoked', revocations.length);
     await change((state) => withRevocations(state, revocations, Math.floor(clock.nowMs() / SECOND_MS)), 'take away');
     reply.code(204).send();
   });
 
   app.get('/api/status', async (): Promise<ProxyStatus> => {
     const [reports, hubReachable] = await Promise.all([supervisor.reports(), isListening(parts.allowed.hubSocketPath)]);
-    const generations = reports.map(({ activity: _activity, started_ms, ...rest }): GenerationReport => {
-      return { ...rest, started: new Date(started_ms).toISOString() };
-    });
+    const generations = reports.map(
+      ({ activity: _activity, counters: _counters, started_ms, ...rest }): GenerationReport => {
+        return { ...rest, started: new Date(started_ms).toISOString() };
+      },
+    );
     return {
       version: parts.version,
       pid: process.pid,

@@ -33,6 +33,8 @@ export interface ExchangeOptions {
   readonly open: () => Promise<Duplex> | Duplex;
   /** The upstream takes more of the body again. */
   readonly onDrain: () => void;
+  /** The head of the final answer, or of a switch of protocols, is about to go out. */
+  readonly onHead: (status: number) => void;
   readonly onEnd: (end: ExchangeEnd) => void;
 }
 
@@ -134,6 +136,7 @@ export class Exchange {
       this.#options.head.isUpgrade ||
       this.#options.mustCloseClient();
     this.#answer = head;
+    this.#options.onHead(head.status);
     this.#reader = createBodyReader(head.framing, { payloadOnly: unchunk });
     const options = { closeClient: this.#closesClient, setCookies: this.#options.setCookies, unchunk };
     client.cork();
@@ -151,6 +154,7 @@ export class Exchange {
       findField(head.fields, 'sec-websocket-accept') !== undefined;
     const upstream = this.#upstream;
     if (!isUpgrade || upstream === undefined) return this.#fail('switch of protocols that was not asked for');
+    this.#options.onHead(head.status);
     client.write(formatResponseHead(head, route, by.isHub, { closeClient: false, setCookies }), 'latin1');
     this.#release();
     this.#end({ kind: 'tunnel', upstream, first: rest.length > 0 ? rest : undefined });

@@ -1,5 +1,6 @@
-import { boolean, integer, list, object, type Shaped, text } from '@metalhub/base/shape.js';
+import { boolean, integer, list, object, optional, type Shaped, text } from '@metalhub/base/shape.js';
 import { defineProtocol, noEvents } from '@metalhub/wire/protocol.js';
+import { countersShape } from './metrics-counters.js';
 import { MAX_ROUTES } from './proxy-state.js';
 import { settingsShape } from './settings.js';
 import { parseState } from './state-format.js';
@@ -24,6 +25,9 @@ export const generationReportShape = object({
   tunnels: integer(0, 10_000_000),
   /** `prefix` is a route's key: with its host in front when it has one. */
   activity: list(object({ prefix: text({ max: 4400 }), last_ms: integer(0, Number.MAX_SAFE_INTEGER) }), MAX_ROUTES + 1),
+  counters: optional(countersShape),
+  rss_bytes: optional(integer(0, Number.MAX_SAFE_INTEGER)),
+  open_fds: optional(integer(0, 10_000_000)),
 });
 export type WorkerReport = Shaped<typeof generationReportShape>;
 

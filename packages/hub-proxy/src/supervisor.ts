@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
+import { CounterLedger } from './counter-ledger.js';
 import { Generation } from './generation.js';
 import { formatFilePath, type WorkerReport } from './generation-protocol.js';
 import type { ProxyState } from './proxy-state.js';
@@ -33,6 +34,8 @@ export interface SupervisorLimits {
 /** Keeps one worker accepting and looks after those of earlier times until they have ended. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
+  /** What all generations have counted, for `/metrics`. */
+  readonly ledger: CounterLedger;
   #limits: SupervisorLimits;
   #current: Generation | undefined;
   readonly #old = new Map<number, Generation>();
@@ -48,12 +51,14 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions, limits: SupervisorLimits) {
     this.#options = options;
+    this.ledger = new CounterLedger(options.generationDirectory);
     this.#limits = limits;
   }
 
   /** Resolves when a worker accepts. @throws {MetalhubError} none could be started */
   async start(): Promise<void> {
     mkdirSync(this.#options.generationDirectory, { recursive: true, mode: 0o700 });
+    this.ledger.load();
     await this.#adoptAll();
     await this.#startGeneration();
     this.#watch = setInterval(() => void this.#look(), WATCH_MS);
@@ -107,6 +112,7 @@ export class Supervisor {
   async reports(): Promise<WorkerReport[]> {
     const reports = await Promise.all(this.#all().map((generation) => generation.report().catch(() => undefined)));
     const living = reports.filter((report) => report !== undefined);
+    for (const report of living) this.ledger.note(report);
     for (const { prefix, last_ms } of living.flatMap(({ activity }) => activity)) {
       this.#activity.set(prefix, Math.max(last_ms, this.#activity.get(prefix) ?? 0));
     }
@@ -125,6 +131,7 @@ export class Supervisor {
   /** From now on workers are not replaced; the one that accepts goes on until the next supervisor's does. */
   leave(): void {
     this.#isLeaving = true;
+    this.ledger.save();
     clearInterval(this.#watch);
   }
 
@@ -203,6 +210,7 @@ export class Supervisor {
     this.#old.set(generation.number, generation);
     void generation.gone.then(() => {
       this.#old.delete(generation.number);
+      this.ledger.settle(generation.number);
       // Most often it has ended; it may also have been too slow to answer.
       this.#missed.add(generation.number);
     });
@@ -223,6 +231,7 @@ export class Supervisor {
     // It may have changed while the worker started.
     await generation.setState(getState());
     log.info('a new generation accepts connections', { generation: number });
+    this.ledger.count('generations_started');
     if (before !== undefined) this.#addOld(before);
     // Only now: until the new worker accepted, an old one did.
     await this.#drain([...this.#old.values()]);
@@ -245,6 +254,7 @@ export class Supervisor {
   /** The worker that accepted is gone: connections wait in the backlog until there is a new one. */
   #onCurrentGone(generation: Generation, socketPath: string, livedMs: number): void {
     this.#current = undefined;
+    this.ledger.settle(generation.number);
     if (this.#isLeaving) return;
     // What is gone is the connection to it. One that hangs would, when it goes on, accept with old routes and revocations.
     generation.kill();
@@ -281,6 +291,7 @@ export class Supervisor {
       .slice(0, Math.max(0, surplus));
     for (const { generation, connections } of ending) {
       this.#options.log.notice('too many generations: one ends before its time', { generation, connections });
+      this.ledger.count('generations_surplus');
       await this.#old
         .get(generation)
         ?.end(SURPLUS_END_MS)

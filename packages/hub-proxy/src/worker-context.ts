@@ -5,6 +5,7 @@ import type { HubForward } from './hub-forward.js';
 import type { OpenWork } from './open-work.js';
 import type { RefusalLog } from './refusal-log.js';
 import type { Settings } from './settings.js';
+import type { WorkerMetrics } from './worker-metrics.js';
 import type { WorkerState } from './worker-state.js';
 
 /** What every connection of a worker gets. */
@@ -18,5 +19,6 @@ export interface WorkerContext {
   readonly work: OpenWork;
   readonly activity: Activity;
   readonly refusals: RefusalLog;
+  readonly metrics: WorkerMetrics;
   readonly isDraining: () => boolean;
 }

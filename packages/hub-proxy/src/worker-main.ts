@@ -4,6 +4,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import type { Handlers } from '@metalhub/wire/server.js';
 import { serveWire } from '@metalhub/wire/server.js';
+import { writeFinalCounters } from './counter-ledger.js';
 import { formatFilePath, type GenerationRequests, generationProtocol } from './generation-protocol.js';
 import { createProxyLog } from './log.js';
 import { STATE_FORMAT } from './state-format.js';
@@ -28,6 +29,7 @@ function main(): void {
   let drainTimeoutMs = SUPERVISOR_LOST_DRAIN_MS;
 
   function leave(): void {
+    if (worker !== undefined) writeFinalCounters(socketPath, worker.report());
     try {
       rmSync(formatFilePath(socketPath), { force: true });
       unlinkSync(socketPath);

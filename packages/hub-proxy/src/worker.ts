@@ -15,6 +15,7 @@ import { TicketRenewal } from './ticket-renewal.js';
 import { TicketVerifier } from './ticket-verifier.js';
 import { GOING_AWAY } from './websocket-frames.js';
 import type { WorkerContext } from './worker-context.js';
+import { openDescriptors, WorkerMetrics } from './worker-metrics.js';
 import { WorkerState } from './worker-state.js';
 
 /** WebSockets that are still open at the deadline are closed over this time, so that not all come back at once. */
@@ -62,6 +63,7 @@ export class Worker {
       work: new OpenWork(),
       activity: new Activity(clock),
       refusals: new RefusalLog(log, clock),
+      metrics: new WorkerMetrics(),
       isDraining: () => this.#drainingSinceMs !== undefined,
     };
   }
@@ -97,6 +99,7 @@ export class Worker {
     const isFirst = this.#drainingSinceMs === undefined;
     this.#drainingSinceMs ??= nowMs;
     if (isFirst) {
+      this.#context.metrics.drained();
       for (const server of this.#servers) server.close();
       for (const connection of this.#connections.values()) connection.drain();
       setTimeout(() => this.#checkEmpty(), DRAIN_LINGER_MS / 50);
@@ -119,6 +122,7 @@ export class Worker {
   }
 
   report(): WorkerReport {
+    const openFds = openDescriptors();
     return {
       generation: this.#options.generation,
       pid: process.pid,
@@ -127,6 +131,9 @@ export class Worker {
       connections: this.#connections.size,
       tunnels: this.#context.work.tunnelCount,
       activity: this.#context.activity.list(),
+      counters: this.#context.metrics.counters(this.#connections.keys()),
+      rss_bytes: process.memoryUsage.rss(),
+      ...(openFds !== undefined && { open_fds: openFds }),
     };
   }
 
@@ -141,14 +148,17 @@ export class Worker {
     // Gone again before it was looked at.
     if (source === undefined || !this.#limit.enter(source)) {
       socket.destroy();
+      if (source !== undefined) this.#context.metrics.connectionRefused(this.#limit.isFull ? 'total' : 'source');
       if (source !== undefined) this.#context.refusals.note(503, 'too many connections', source);
       return;
     }
     socket.once('close', () => {
       this.#limit.leave(source);
       this.#connections.delete(socket);
+      this.#context.metrics.connectionClosed(socket);
       this.#checkEmpty();
     });
+    this.#context.metrics.connectionOpened();
     this.#connections.set(socket, new ClientConnection(socket, this.#context));
   }
 

@@ -1,0 +1,165 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { list, object, type Shape, text } from '@metalhub/base/shape.js';
+import { addCounters, type Counters, countersShape } from './metrics-counters.js';
+
+/** What {@link CounterLedger} keeps over a restart of the supervisor. */
+const LEDGER_FILE = 'counters.json';
+/** A worker's last word: what it had counted at its end. */
+const FINAL_NAME = /^([1-9][0-9]{0,14})\.counters$/;
+/** More than may live at once; of more that ended without a last word the oldest are added up. */
+const MAX_LAST_KNOWN = 128;
+const MAX_FINISHED = 1000;
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
+
+const idShape = text({ pattern: /^[0-9]{1,16}\.[0-9]{1,16}$/, max: 40 });
+const ledgerShape = object({
+  own: countersShape,
+  sum: countersShape,
+  finished: list(idShape, MAX_FINISHED),
+  last_known: list(object({ id: idShape, counters: countersShape }), MAX_LAST_KNOWN),
+});
+const finalShape = object({ id: idShape, counters: countersShape });
+
+/** Part of a worker's report. Numbers of generations begin anew when none is left, so the start belongs to the name. */
+export interface Counted {
+  readonly generation: number;
+  readonly started_ms: number;
+  readonly counters?: Counters;
+}
+
+/**
+ * Adds up what generations have counted, of those that have ended, too: what Prometheus reads must not go back because a
+ * worker ends. It outlives the supervisor in a file below /run. Metrics are never a reason to fail: a file that
+ * cannot be written or read is done without, and counting begins anew, which Prometheus takes for what it is.
+ */
+export class CounterLedger {
+  readonly #directory: string;
+  /** Counts of the supervisor's own. */
+  readonly #own = new Map<string, number>();
+  #sum: Counters = {};
+  /** In the sum: a crash between adding and removing a file must not add it twice. */
+  #finished = new Set<string>();
+  /** Of living generations, and of those that ended without a last word. */
+  #lastKnown = new Map<string, Counters>();
+
+  /** @param generationDirectory where the generations' sockets are; ours is beside it */
+  constructor(generationDirectory: string) {
+    this.#directory = countersDirectory(generationDirectory);
+  }
+
+  /** Takes up what an earlier supervisor left, and the last words of workers that ended without one. */
+  load(): void {
+    makeDirectory(this.#directory);
+    const stored = readFile(join(this.#directory, LEDGER_FILE), ledgerShape);
+    if (stored !== undefined) {
+      for (const [name, count] of Object.entries(stored.own)) this.count(name, count);
+      this.#sum = stored.sum;
+      this.#finished = new Set(stored.finished);
+      this.#lastKnown = new Map(stored.last_known.map(({ id, counters }) => [id, counters]));
+    }
+    for (const generation of finalsIn(this.#directory)) this.settle(generation);
+  }
+
+  /** What a living generation reports. */
+  note(report: Counted): void {
+    const id = idOf(report);
+    const { counters } = report;
+    if (counters !== undefined && !this.#finished.has(id)) this.#lastKnown.set(id, counters);
+  }
+
+  /** A generation has ended, or seems to have. Without a last word what it reported before goes on counting. */
+  settle(generation: number): void {
+    const path = join(this.#directory, `${generation}.counters`);
+    const last = readFile(path, finalShape);
+    if (last !== undefined) this.#finish(last.id, last.counters);
+    this.count(`generations_ended|${last === undefined ? 'lost' : 'drained'}`);
+    this.save();
+    remove(path);
+  }
+
+  count(name: string, by = 1): void {
+    this.#own.set(name, (this.#own.get(name) ?? 0) + by);
+  }
+
+  total(): Counters {
+    return addCounters([Object.fromEntries(this.#own), this.#sum, ...this.#lastKnown.values()]);
+  }
+
+  /** By itself it is saved only when a generation ends. */
+  save(): void {
+    const surplus = [...this.#lastKnown].slice(0, -MAX_LAST_KNOWN);
+    for (const [id, counters] of surplus) this.#finish(id, counters);
+    writeFile(join(this.#directory, LEDGER_FILE), {
+      own: Object.fromEntries(this.#own),
+      sum: this.#sum,
+      finished: [...this.#finished].slice(-MAX_FINISHED),
+      last_known: [...this.#lastKnown].map(([id, counters]) => ({ id, counters })),
+    });
+  }
+
+  #finish(id: string, counters: Counters): void {
+    this.#lastKnown.delete(id);
+    if (this.#finished.has(id)) return;
+    this.#finished.add(id);
+    this.#sum = addCounters([this.#sum, counters]);
+  }
+}
+
+function idOf({ generation, started_ms }: Counted): string {
+  return `${generation}.${started_ms}`;
+}
+
+/** A worker's last word. @param socketPath the worker's own socket */
+export function writeFinalCounters(socketPath: string, report: Counted): void {
+  const path = join(countersDirectory(dirname(socketPath)), `${report.generation}.counters`);
+  writeFile(path, { id: idOf(report), counters: report.counters ?? {} });
+}
+
+function countersDirectory(generationDirectory: string): string {
+  return join(dirname(generationDirectory), 'counters');
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch {
+    // Then nothing is kept.
+  }
+}
+
+function finalsIn(directory: string): readonly number[] {
+  try {
+    return readdirSync(directory)
+      .map((name) => Number(FINAL_NAME.exec(name)?.[1]))
+      .filter((generation) => Number.isSafeInteger(generation));
+  } catch {
+    return [];
+  }
+}
+
+function writeFile(path: string, content: unknown): void {
+  try {
+    writeFileSync(`${path}.tmp`, JSON.stringify(content), { mode: 0o600 });
+    renameSync(`${path}.tmp`, path);
+  } catch {
+    remove(`${path}.tmp`);
+  }
+}
+
+function readFile<T>(path: string, shape: Shape<T>): T | undefined {
+  try {
+    const content = readFileSync(path);
+    return content.length > MAX_FILE_BYTES ? undefined : shape(JSON.parse(content.toString()), '');
+  } catch {
+    return undefined;
+  }
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // It was not there.
+  }
+}
