@@ -7,7 +7,7 @@ import { isNavigation, type Passed, type Verdict } from './gate.js';
 import { HeadCollector } from './head-collector.js';
 import { NAVIGATION_FIELD, TARGET_FIELD } from './hub-forward.js';
 import { formatAnswer } from './own-answer.js';
-import { type Answer, badGateway, hubAway, jsonAnswer, serverAway } from './pages.js';
+import { type Answer, badGateway, gatewayTimeout, hubAway, jsonAnswer, serverAway } from './pages.js';
 import { type Route, routeIdentity, routeKey } from './proxy-state.js';
 import { isRefusal, parseRequestHead, type Refusal, type RequestHead } from './request-head.js';
 import { type RouteKind, routeKind } from './route-kind.js';
@@ -153,6 +153,7 @@ export class ClientConnection {
       routeIdentity: routeIdentity(route),
       sessionId: passed.sessionId,
       isTunnel: false,
+      checkStall: (nowMs) => exchange.checkStall(nowMs),
       close: () => this.#socket.destroy(),
     });
     exchange.start();
@@ -213,6 +214,8 @@ export class ClientConnection {
         return this.#tunnel(route, passed, end.upstream, end.first);
       case 'unreachable':
         return this.#answer(head, isHub ? hubAway(isNavigation(head)) : serverAway(isNavigation(head)));
+      case 'timeout':
+        return this.#answer(head, gatewayTimeout(isNavigation(head)));
       case 'invalid':
         this.#context.log.info('no valid answer from upstream', { route: route.prefix, reason: end.reason });
         return this.#answer(head, isHub ? hubAway(isNavigation(head)) : badGateway(isNavigation(head)));

@@ -6,6 +6,7 @@ import { findField, listMembers } from './header-fields.js';
 import type { Route } from './proxy-state.js';
 import type { RequestHead } from './request-head.js';
 import { MAX_RESPONSE_HEAD_BYTES, parseResponseHead, type ResponseHead } from './response-head.js';
+import { ANSWER_TIMEOUT_MS, bytesMoved, STREAM_TIMEOUT_MS, Standstill } from './stall.js';
 
 const MAX_INTERIM_ANSWERS = 16;
 
@@ -18,7 +19,9 @@ export type ExchangeEnd =
   | { readonly kind: 'unreachable' }
   /** The upstream ended or sent what is no valid answer, before anything went to the client. */
   | { readonly kind: 'invalid'; readonly reason: string }
-  /** The same in the middle of the answer: the client can only be cut off. */
+  /** The upstream took or sent nothing for long, before anything went to the client. */
+  | { readonly kind: 'timeout' }
+  /** It ended, sent nonsense or fell silent in the middle of the answer: the client can only be cut off. */
   | { readonly kind: 'broken'; readonly reason: string };
 
 export interface ExchangeOptions {
@@ -50,6 +53,7 @@ export class Exchange {
   #interimAnswers = 0;
   #isOver = false;
   #closesClient = false;
+  #standstill: Standstill | undefined;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
@@ -74,6 +78,19 @@ export class Exchange {
     let isFlowing = true;
     for (const piece of pieces) if (this.#upstream.writable) isFlowing = this.#upstream.write(piece);
     return isFlowing;
+  }
+
+  /** Gives up an upstream that stands still, or a client that does not read; called every few seconds. */
+  checkStall(nowMs: number): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined) return;
+    this.#standstill ??= new Standstill();
+    const silentMs = this.#standstill.look(bytesMoved(this.#options.client) + bytesMoved(upstream), nowMs);
+    const hasBegun = this.#reader !== undefined;
+    if (silentMs < (hasBegun ? STREAM_TIMEOUT_MS : ANSWER_TIMEOUT_MS)) return;
+    this.#release();
+    upstream.destroy();
+    this.#end(hasBegun ? { kind: 'broken', reason: 'nothing moved for long' } : { kind: 'timeout' });
   }
 
   /** The client is gone, or the route is: the upstream connection is of no more use. */

@@ -3,6 +3,8 @@ export interface OpenItem {
   readonly routeIdentity: string;
   readonly sessionId: string | undefined;
   readonly isTunnel: boolean;
+  /** Called every few seconds: gives up what stands still. */
+  checkStall?(nowMs: number): void;
   /** @param code WebSocket close code; anything but a tunnel is cut */
   close(code: number): void;
 }
@@ -21,6 +23,10 @@ export class OpenWork {
     let count = 0;
     for (const item of this.#items) if (item.isTunnel) count++;
     return count;
+  }
+
+  checkStalls(nowMs: number): void {
+    for (const item of this.#items) item.checkStall?.(nowMs);
   }
 
   closeWhere(matches: (item: OpenItem) => boolean, code: number): number {

@@ -116,6 +116,15 @@ export function badGateway(isNavigation: boolean): Answer {
   });
 }
 
+export function gatewayTimeout(isNavigation: boolean): Answer {
+  if (!isNavigation) return jsonAnswer(504, 'the server did not answer in time');
+  return page(504, {
+    title: 'The server did not answer in time',
+    paragraphs: ['It is running, but busy or stuck. Try again; if it goes on like this, restart your server.'],
+    link: { href: '/hub/home', text: 'To your servers' },
+  });
+}
+
 export function cookiesNeeded(): Answer {
   return page(403, {
     title: 'Cookies are needed',

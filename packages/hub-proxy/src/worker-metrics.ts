@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { Counters } from './metrics-counters.js';
 import { ROUTE_KINDS, type RouteKind } from './route-kind.js';
+import { receivedBytes, sentBytes } from './stall.js';
 
 /** Upper bounds of the latency's buckets, in seconds. */
 export const LATENCY_BOUNDS_SEC = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
@@ -89,25 +89,25 @@ export class WorkerMetrics {
     this.#connections++;
   }
 
-  connectionClosed(socket: Socket): void {
-    this.#receivedBytes += socket.bytesRead;
-    this.#sentBytes += socket.bytesWritten;
+  connectionClosed(socket: object): void {
+    this.#receivedBytes += receivedBytes(socket);
+    this.#sentBytes += sentBytes(socket);
   }
 
   /** A connection turned into a tunnel. @returns to be called at its end, once or more often */
-  tunnelOpened(socket: Socket): () => void {
-    const tunnel: OpenTunnel = { socket, receivedBefore: socket.bytesRead, sentBefore: socket.bytesWritten };
+  tunnelOpened(socket: object): () => void {
+    const tunnel: OpenTunnel = { socket, receivedBefore: receivedBytes(socket), sentBefore: sentBytes(socket) };
     this.#tunnels++;
     this.#openTunnels.add(tunnel);
     return () => {
       if (!this.#openTunnels.delete(tunnel)) return;
-      this.#tunnelReceivedBytes += socket.bytesRead - tunnel.receivedBefore;
-      this.#tunnelSentBytes += socket.bytesWritten - tunnel.sentBefore;
+      this.#tunnelReceivedBytes += receivedBytes(socket) - tunnel.receivedBefore;
+      this.#tunnelSentBytes += sentBytes(socket) - tunnel.sentBefore;
     };
   }
 
   /** @param open the clients' connections */
-  counters(open: Iterable<Socket>): Counters {
+  counters(open: Iterable<object>): Counters {
     const found: Record<string, number> = {};
     const put = (name: string, count: number): void => {
       if (count > 0) found[name] = count;
@@ -132,15 +132,15 @@ export class WorkerMetrics {
     }
     let received = this.#receivedBytes;
     let sent = this.#sentBytes;
-    for (const { bytesRead, bytesWritten } of open) {
-      received += bytesRead;
-      sent += bytesWritten;
+    for (const socket of open) {
+      received += receivedBytes(socket);
+      sent += sentBytes(socket);
     }
     let tunnelReceived = this.#tunnelReceivedBytes;
     let tunnelSent = this.#tunnelSentBytes;
     for (const { socket, receivedBefore, sentBefore } of this.#openTunnels) {
-      tunnelReceived += socket.bytesRead - receivedBefore;
-      tunnelSent += socket.bytesWritten - sentBefore;
+      tunnelReceived += receivedBytes(socket) - receivedBefore;
+      tunnelSent += sentBytes(socket) - sentBefore;
     }
     const { user, system } = process.cpuUsage();
     put('cpu_ms', Math.floor((user + system) / 1000));
@@ -158,7 +158,7 @@ export class WorkerMetrics {
 }
 
 interface OpenTunnel {
-  readonly socket: Socket;
+  readonly socket: object;
   readonly receivedBefore: number;
   readonly sentBefore: number;
 }

@@ -11,6 +11,7 @@ import { OpenWork } from './open-work.js';
 import type { ProxyState } from './proxy-state.js';
 import { RefusalLog } from './refusal-log.js';
 import type { Settings } from './settings.js';
+import { STALL_SWEEP_MS } from './stall.js';
 import { TicketRenewal } from './ticket-renewal.js';
 import { TicketVerifier } from './ticket-verifier.js';
 import { GOING_AWAY } from './websocket-frames.js';
@@ -44,11 +45,14 @@ export class Worker {
   #drainingSinceMs: number | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #isEnding = false;
+  readonly #sweep: NodeJS.Timeout;
 
   private constructor(options: WorkerOptions, forward: HubForward) {
     const { settings, clock, log } = options;
     this.#options = options;
     this.#startedMs = Math.floor(clock.nowMs());
+    this.#sweep = setInterval(() => this.checkStalls(), STALL_SWEEP_MS);
+    this.#sweep.unref();
     this.#tickets = new TicketVerifier();
     const state = new WorkerState(settings.hub_socket_path, clock);
     const renewal = new TicketRenewal(settings.hub_socket_path, clock);
@@ -121,6 +125,11 @@ export class Worker {
     }, withinMs + AFTER_SPREAD_MS);
   }
 
+  /** By itself every {@link STALL_SWEEP_MS}. */
+  checkStalls(): void {
+    this.#context.work.checkStalls(this.#options.clock.monotonicMs());
+  }
+
   report(): WorkerReport {
     const openFds = openDescriptors();
     return {
@@ -140,6 +149,7 @@ export class Worker {
   /** For a worker that shares its process with others. */
   async close(): Promise<void> {
     clearTimeout(this.#deadline);
+    clearInterval(this.#sweep);
     await this.#context.forward.close();
   }
 
