@@ -6,19 +6,27 @@ export const MAX_CONNECTIONS = 24_000;
 /** Counts open connections per source: an IPv4 address, or the /64 of an IPv6 address. */
 export class ConnectionLimit {
   readonly #counts = new Map<string, number>();
+  readonly #maxTotal: number;
+  readonly #maxPerSource: number;
   #total = 0;
 
+  /** @param maxTotal when there are descriptors for fewer than usual; then a source has half of them */
+  constructor(maxTotal: number = MAX_CONNECTIONS) {
+    this.#maxTotal = maxTotal;
+    this.#maxPerSource = Math.min(MAX_PER_SOURCE, Math.ceil(maxTotal / 2));
+  }
+
   get isFull(): boolean {
-    return this.#total >= MAX_CONNECTIONS;
+    return this.#total >= this.#maxTotal;
   }
 
   /** @returns false when there are too many already; then it is not counted */
   enter(address: string): boolean {
     const source = sourceOf(address);
     const count = this.#counts.get(source) ?? 0;
-    if (this.#total >= MAX_CONNECTIONS) return false;
+    if (this.#total >= this.#maxTotal) return false;
     // A web server in front of this proxy speaks for everybody.
-    if (count >= MAX_PER_SOURCE && !isLoopback(source)) return false;
+    if (count >= this.#maxPerSource && !isLoopback(source)) return false;
     this.#counts.set(source, count + 1);
     this.#total++;
     return true;

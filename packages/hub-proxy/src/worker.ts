@@ -3,7 +3,8 @@ import type { Log } from '@metalhub/base/log.js';
 import { type Clock, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import { Activity } from './activity.js';
 import { ClientConnection, DRAIN_LINGER_MS } from './client-connection.js';
-import { ConnectionLimit } from './connection-limit.js';
+import { ConnectionLimit, MAX_CONNECTIONS } from './connection-limit.js';
+import { fittingConnections } from './descriptor-budget.js';
 import { Gate } from './gate.js';
 import type { WorkerReport } from './generation-protocol.js';
 import { HubForward } from './hub-forward.js';
@@ -38,7 +39,7 @@ export class Worker {
   readonly #options: WorkerOptions;
   readonly #startedMs: number;
   readonly #connections = new Map<Socket, ClientConnection>();
-  readonly #limit = new ConnectionLimit();
+  readonly #limit = new ConnectionLimit(fittingConnections(MAX_CONNECTIONS));
   readonly #servers: Server[] = [];
   readonly #context: WorkerContext;
   readonly #tickets: TicketVerifier;

@@ -1,0 +1,351 @@
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import { createUser, installDeb } from '../lib/deb.js';
+import { bootMachine, type Machine } from '../lib/machine.js';
+import { openConnection, ProxyRig, requestHead, visit, visitDuring } from '../lib/proxy-rig.js';
+import { fieldOf, readEvents, Visitor } from '../lib/visitor.js';
+
+const CONFIG = '/etc/metalhub/metalhub.toml';
+const LOGIN = '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }\n';
+const MIB = 1024 * 1024;
+/** Attempts to connect; CI makes fewer. */
+const ATTEMPTS = Number(process.env['METALHUB_CONNECTION_ATTEMPTS'] ?? 20_000);
+/** Addresses that are the machine's own: visitors from elsewhere than loopback. */
+const OUTSIDE = '10.99.0.1';
+
+t.setTimeout(900_000);
+
+let machine: Machine;
+let rig: ProxyRig;
+let cookie: string;
+
+t.before(async () => {
+  machine = await bootMachine({ image: 'jupyter' });
+  await installDeb(machine);
+  await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
+  await createUser(machine, 'bob', 'correct horse', { groups: ['metalhub-users'] });
+  await createUser(machine, 'eve', 'correct horse');
+  await machine.enterNetwork();
+});
+
+t.teardown(async () => {
+  await machine?.stop();
+});
+
+/** Answers every request at once, and keeps what it got. */
+function answerAll(socket: Socket): void {
+  let head = '';
+  socket.on('data', (chunk) => {
+    head += chunk.toString('latin1');
+    for (let end = head.indexOf('\r\n\r\n'); end >= 0; end = head.indexOf('\r\n\r\n')) {
+      head = head.slice(end + 4);
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine');
+    }
+  });
+  socket.on('end', () => socket.end());
+  socket.on('error', () => socket.destroy());
+}
+
+t.test(
+  'P10: no other account connects to the proxy’s or a user’s socket, nor can a unit replace its own',
+  async (t) => {
+    const visitor = new Visitor();
+    await visitor.logIn('anna', 'correct horse');
+    const home = await visitor.navigate('/hub/home');
+    await visitor.submit('/hub/spawn', { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
+    const progress = await visitor.request('/hub/api/users/anna/server/progress', {
+      headers: { accept: 'text/event-stream' },
+    });
+    for await (const event of readEvents(progress)) if (event['ready'] === true || event['failed'] === true) break;
+    const unit = 'jupyter-anna.service';
+    const [pid = '', uid = ''] = (await machine.run(['systemctl', 'show', '-P', 'MainPID', '-P', 'UID', unit])).split(
+      '\n',
+    );
+    const inUnit = ['nsenter', '--target', pid, '--mount', '--setuid', uid, '--setgid', uid];
+    const attempt = `
+import errno, os, socket, sys
+for path in sys.argv[1:]:
+    try:
+        socket.socket(socket.AF_UNIX).connect(path)
+        print("connected", path)
+    except OSError as error:
+        print(errno.errorcode[error.errno], path)`;
+    const sockets = ['/run/metalhub/proxy.sock', '/run/metalhub/hub.sock', '/run/metalhub/servers/anna.sock'];
+    const expected = sockets.map((path) => `EACCES ${path}\n`).join('');
+    const python = ['python3', '-c', attempt, ...sockets];
+    t.equal(await machine.run(python, { user: 'eve' }), expected, 'an account of the machine');
+    t.equal(await machine.run(python, { user: 'bob' }), expected, 'another user of the hub');
+    t.equal(await machine.run([...inUnit, ...python]), expected, 'the user’s own unit');
+    const replace =
+      'rm -f /run/metalhub/servers/anna.sock; mv /run/metalhub/servers /run/metalhub/x; ls -A /run/metalhub';
+    const { stdout, stderr } = await machine.exec([...inUnit, 'sh', '-c', replace]);
+    t.equal(stdout, '');
+    t.match(stderr, /(Permission denied|Read-only file system)/);
+    t.match(await machine.run(['ls', '-l', '/run/metalhub/servers/anna.sock']), /^srw-rw---- 1 root metalhub-proxy /);
+    t.equal((await visitor.request('/user/anna/api/status')).status, 302, 'still hers: it asks for a ticket');
+    await machine.run(['systemctl', 'stop', 'jupyter-anna.socket']);
+  },
+);
+
+t.test('P13: without the hub a restarted proxy has its routes, and says nothing of its inside', async (t) => {
+  rig = await ProxyRig.setUp(machine);
+  await rig.serve('good', answerAll, 'ticket');
+  await rig.serve('garbage', (socket) => void socket.on('error', () => undefined).end('SSH-2.0-x\r\n\r\n'), 'ticket');
+  cookie = rig.cookie('good');
+  t.equal((await visit('/user/good/x', cookie)).status, 200);
+  await machine.run(['systemctl', 'restart', 'hub-proxy.service']);
+  t.equal((await visit('/user/good/x', cookie)).status, 200);
+  const hub = await visit('/hub/home', '');
+  t.equal(hub.status, 503);
+  t.match(hub.text, 'http-equiv="refresh"');
+  const garbage = await visit('/user/garbage/x', rig.cookie('garbage'), { method: 'POST', body: 'abc' });
+  t.equal(garbage.status, 502);
+  for (const { text } of [hub, garbage]) t.notMatch(text, /\.sock|\/run|SSH|E[A-Z]{5}/);
+  t.equal((await visit('/user/good/x', '')).status, 302, 'without a ticket to the hub, which comes back');
+});
+
+t.test('hanging, dying and missing servers harm nobody else', async (t) => {
+  const hanging: Socket[] = [];
+  await rig.serve('hanging', (socket) => void hanging.push(socket.on('error', () => undefined)), 'ticket');
+  const dying = (socket: Socket): void => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf'));
+  };
+  await rig.serve('dying', dying, 'ticket');
+  const away = await rig.serve('away', answerAll, 'ticket');
+  await new Promise((resolve) => away.close(resolve));
+  const before = await rig.metric('metalhub_proxy_upstream_errors_total{route="server",kind="broken"}');
+  const waiting = await Promise.all(
+    Array.from({ length: 200 }, async () => {
+      const socket = await openConnection();
+      socket.write(requestHead('GET /user/hanging/x', [`Cookie: ${rig.cookie('hanging')}`]));
+      return socket;
+    }),
+  );
+  const broken = Promise.all(Array.from({ length: 50 }, () => visit('/user/dying/x', rig.cookie('dying'))));
+  const during = await visitDuring('/user/good/x', cookie, broken);
+  t.same(during.failed, []);
+  t.comment(`${during.count} visits meanwhile, the slowest ${during.maxMs.toFixed(0)} ms`);
+  t.ok(
+    (await broken).every(({ status, text }) => status === 0 && text === 'half'),
+    'cut off in the middle',
+  );
+  t.equal((await visit('/user/away/x', rig.cookie('away'))).status, 503);
+  t.equal(await rig.metric('metalhub_proxy_upstream_errors_total{route="server",kind="broken"}'), before + 50);
+  t.equal(hanging.length, 200);
+  const gone = Promise.all(hanging.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+  for (const socket of hanging) socket.on('end', () => socket.end()).resume();
+  for (const socket of waiting) socket.destroy();
+  await gone;
+  t.pass('who goes away takes the request to the server along');
+});
+
+t.test('P09: slow heads, slow bodies and silent connections are ended in time and hold nobody up', async (t) => {
+  const worker = await rig.worker();
+  const memory = worker.pssBytes();
+  const begin = performance.now();
+  const silent = await openMany(1500, (index) => ({ localAddress: `127.2.${index % 200}.1` }));
+  const slow = await openMany(300, () => ({}));
+  for (const socket of slow) socket.write('GET /user/good/x HTTP/1.1\r\n');
+  const dribbling = await openMany(200, () => ({}));
+  for (const socket of dribbling) {
+    socket.write(requestHead('PUT /user/good/x', [`Cookie: ${cookie}`, 'Content-Length: 100000']));
+  }
+  let isOver = false;
+  const drip = async (): Promise<void> => {
+    while (!isOver) {
+      for (const socket of slow) if (socket.writable) socket.write('X');
+      for (const socket of dribbling) if (socket.writable) socket.write('x');
+      await sleep(1000);
+    }
+  };
+  const dripping = drip();
+  const ended = Promise.all([...silent, ...slow].map((socket) => untilClosed(socket)));
+  const during = await visitDuring('/user/good/x', cookie, ended);
+  const took = (performance.now() - begin) / 1000;
+  t.comment(
+    `${during.count} visits meanwhile, p99 ${during.p99Ms.toFixed(0)} ms, all ended after ${took.toFixed(1)} s`,
+  );
+  t.same(during.failed, []);
+  t.ok(took < 40, 'ten seconds each, and the time to open them all');
+  const grown = (worker.pssBytes() - memory) / MIB;
+  t.comment(`the worker grew by ${grown.toFixed(1)} MiB`);
+  t.ok(grown < 64);
+  isOver = true;
+  await dripping;
+  for (const socket of dribbling) socket.destroy();
+});
+
+t.test('P09: without descriptors nothing crashes or spins, and all is well again within 30 seconds', async (t) => {
+  const dropIn = '/run/systemd/system/hub-proxy.service.d/few.conf';
+  await machine.writeFile(dropIn, '[Service]\nLimitNOFILE=256\n');
+  await machine.shell('systemctl daemon-reload; systemctl restart hub-proxy.service');
+  const worker = await rig.worker();
+  const since = await machine.cursor();
+  const sockets = await openMany(400, () => ({}));
+  for (const socket of sockets) {
+    if (socket.writable) socket.write(requestHead('PUT /user/good/x', [`Cookie: ${cookie}`, 'Content-Length: 9']));
+  }
+  await sleep(500);
+  const cpu = worker.cpuSec();
+  await sleep(3000);
+  const load = (worker.cpuSec() - cpu) / 3;
+  const held = sockets.filter((socket) => !socket.destroyed);
+  t.comment(`${held.length} of 400 connections held; the worker took ${(load * 100).toFixed(0)} % of a core`);
+  t.ok(load < 0.5, 'no busy loop');
+  t.ok(held.length >= 50 && held.length < 128, 'as many as there are descriptors for two each');
+  t.ok(worker.isAlive, 'no crash');
+  for (const socket of held) socket.write('012345678');
+  await Promise.all(
+    held.map(async (socket) => {
+      socket.resume();
+      await new Promise((resolve) => socket.once('data', resolve));
+    }),
+  );
+  t.pass('who came in is served');
+  for (const socket of sockets) socket.destroy();
+  const begin = performance.now();
+  while ((await visit('/user/good/x', cookie)).status !== 200 && performance.now() - begin < 30_000) await sleep(100);
+  t.comment(`served again after ${(performance.now() - begin).toFixed(0)} ms`);
+  t.equal((await visit('/user/good/x', cookie)).status, 200);
+  t.notMatch(
+    (await machine.journal({ since, unit: 'hub-proxy.service' })).map(({ message }) => message).join('\n'),
+    /ended unexpectedly|uncaught/i,
+  );
+  await machine.shell(`rm ${dropIn}; systemctl daemon-reload; systemctl restart hub-proxy.service`);
+});
+
+t.test('a flooded route API keeps its size and disturbs no visitor', async (t) => {
+  const supervisor = await rig.supervisor();
+  const memory = supervisor.pssBytes();
+  const statuses = new Map<string, number>();
+  const note = (what: string | number): void => void statuses.set(String(what), (statuses.get(String(what)) ?? 0) + 1);
+  let peak = 0;
+  const watch = setInterval(() => {
+    peak = Math.max(peak, supervisor.pssBytes());
+  }, 250);
+  const big = 'x'.repeat(8 * MIB);
+  const reads = inParallel(2000, 32, async () => note((await rig.send('GET', '/api/routes')).status));
+  const bodies = inParallel(100, 16, async () => {
+    const answer = await rig.send('POST', '/api/routes/user/flood', `{"target":"${big}"}`).catch(() => undefined);
+    note(answer?.status === 413 || answer === undefined ? 'big body refused' : `big body ${answer.status}`);
+  });
+  const slow = await Promise.all(Array.from({ length: 300 }, () => slowBody(rig.controlPath)));
+  const drip = setInterval(() => {
+    for (const socket of slow) if (socket.writable) socket.write(' ');
+  }, 1000);
+  const during = await visitDuring('/user/good/x', cookie, Promise.all([reads, bodies]));
+  clearInterval(watch);
+  t.comment(`${during.count} visits meanwhile, p99 ${during.p99Ms.toFixed(0)} ms; ${JSON.stringify([...statuses])}`);
+  t.same(during.failed, []);
+  t.equal(statuses.get('200'), 2000);
+  t.equal(statuses.get('big body refused'), 100);
+  t.comment(`the supervisor had ${(memory / MIB).toFixed(0)} MiB, at most ${(peak / MIB).toFixed(0)} MiB`);
+  t.ok(peak - memory < 128 * MIB);
+  const gone = Promise.all(slow.map((socket) => untilClosed(socket)));
+  const begin = performance.now();
+  await Promise.race([gone, sleep(45_000)]);
+  clearInterval(drip);
+  t.ok(
+    slow.every((socket) => socket.destroyed),
+    `slow requests are given up (${(performance.now() - begin).toFixed(0)} ms)`,
+  );
+  t.equal((await rig.send('GET', '/api/status')).status, 200);
+});
+
+t.test(
+  `P09: ${ATTEMPTS} connections are attempted: each source has its share, others are served, all recovers`,
+  async (t) => {
+    await machine.run(['ip', 'route', 'add', 'local', '10.99.0.0/16', 'dev', 'lo']);
+    await machine.writeFile(
+      CONFIG,
+      `[proxy]\nlisten = ["0.0.0.0:8000"]\ninsecure = true\nhosts = ["${OUTSIDE}"]\n${LOGIN}`,
+    );
+    await machine.run(['hubctl', 'apply']).catch(() => undefined);
+    t.equal((await visit('/user/good/x', cookie, { host: OUTSIDE, localAddress: OUTSIDE })).status, 200);
+    const worker = await rig.worker();
+    const memory = worker.pssBytes();
+    let peak = memory;
+    const watch = setInterval(() => {
+      peak = Math.max(peak, worker.pssBytes());
+    }, 500);
+    const attacker = { host: OUTSIDE, localAddress: '10.99.1.1' };
+    const held = await openMany(3000, () => attacker);
+    await sleep(1000);
+    const open = held.filter((socket) => !socket.destroyed).length;
+    t.equal(open, 2048, 'one source has its share, and no more');
+    let attempted = held.length;
+    const rest = inParallel(ATTEMPTS - held.length, 200, async (index) => {
+      attempted++;
+      const source = index % 2 === 0 ? attacker : { host: OUTSIDE, localAddress: `10.99.2.${(index % 250) + 1}` };
+      const socket = await openConnection(source).catch(() => undefined);
+      if (index % 10 === 0) await sleep(20);
+      socket?.resetAndDestroy();
+    });
+    const begin = performance.now();
+    const during = await visitDuring('/user/good/x', cookie, rest);
+    const took = (performance.now() - begin) / 1000;
+    clearInterval(watch);
+    t.comment(
+      `${attempted} attempts in ${took.toFixed(1)} s; ${during.count} visits meanwhile, p99 ${during.p99Ms.toFixed(0)} ms`,
+    );
+    t.comment(`the worker had ${(memory / MIB).toFixed(0)} MiB, at most ${(peak / MIB).toFixed(0)} MiB`);
+    t.same(during.failed, []);
+    t.ok(peak - memory < 256 * MIB);
+    t.ok((await rig.metric('metalhub_proxy_connections_refused_total{reason="source"}')) >= 952);
+    for (const socket of held) socket.destroy();
+    for (let tries = 0; tries < 100 && (await rig.metric('metalhub_proxy_open_connections')) > 0; tries++)
+      await sleep(100);
+    t.equal(await rig.metric('metalhub_proxy_open_connections'), 0, 'nothing is left');
+    t.equal((await visit('/user/good/x', cookie, attacker)).status, 200);
+  },
+);
+
+t.test('the journal holds no more than the refusals', async () => {
+  await machine.assertCleanJournal([
+    /request refused|more requests were refused/,
+    /hub-proxy.*no copy of it could be kept/,
+    /\[hub\.|hub-admin/,
+  ]);
+});
+
+async function openMany(
+  count: number,
+  optionsOf: (index: number) => { localAddress?: string; host?: string },
+): Promise<Socket[]> {
+  const sockets: Socket[] = [];
+  await inParallel(count, 100, async (index) => {
+    const socket = await openConnection(optionsOf(index)).catch(() => undefined);
+    socket?.resume();
+    if (socket !== undefined) sockets.push(socket);
+  });
+  return sockets;
+}
+
+async function inParallel(count: number, width: number, work: (index: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const run = async (): Promise<void> => {
+    while (next < count) await work(next++);
+  };
+  await Promise.all(Array.from({ length: width }, run));
+}
+
+function untilClosed(socket: Socket): Promise<unknown> {
+  return socket.destroyed ? Promise.resolve() : new Promise((resolve) => socket.once('close', resolve));
+}
+
+/** A request to the route API whose body never ends. */
+function slowBody(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path, () => {
+      const head = ['POST /api/routes/user/slow HTTP/1.1', 'Host: x', 'Content-Type: application/json'];
+      socket.write(`${head.join('\r\n')}\r\nContent-Length: 60000\r\n\r\n{`);
+      socket.resume();
+      resolve(socket);
+    });
+    socket.once('error', reject);
+    socket.on('error', () => socket.destroy());
+  });
+}
