@@ -20,6 +20,8 @@ t.setTimeout(900_000);
 let machine: Machine;
 let rig: ProxyRig;
 let cookie: string;
+/** Requests to the route API that never end by themselves. */
+const slowBodies: Socket[] = [];
 
 t.before(async () => {
   machine = await bootMachine({ image: 'jupyter' });
@@ -84,7 +86,7 @@ for path in sys.argv[1:]:
     t.equal(stdout, '');
     t.match(stderr, /(Permission denied|Read-only file system)/);
     t.match(await machine.run(['ls', '-l', '/run/metalhub/servers/anna.sock']), /^srw-rw---- 1 root metalhub-proxy /);
-    t.equal((await visitor.request('/user/anna/api/status')).status, 302, 'still hers: it asks for a ticket');
+    t.equal((await visitor.navigate('/user/anna/api/status')).response.status, 200, 'still hers');
     await machine.run(['systemctl', 'stop', 'jupyter-anna.socket']);
   },
 );
@@ -184,9 +186,11 @@ t.test('P09: without descriptors nothing crashes or spins, and all is well again
   await machine.shell('systemctl daemon-reload; systemctl restart hub-proxy.service');
   const worker = await rig.worker();
   const since = await machine.cursor();
+  const arrived: Socket[] = [];
+  await rig.serve('holding', (socket) => void arrived.push(socket.on('error', () => undefined).resume()), 'ticket');
   const sockets = await openMany(400, () => ({}));
   for (const socket of sockets) {
-    if (socket.writable) socket.write(requestHead('PUT /user/good/x', [`Cookie: ${cookie}`, 'Content-Length: 9']));
+    if (socket.writable) socket.write(requestHead('GET /user/holding/x', [`Cookie: ${rig.cookie('holding')}`]));
   }
   await sleep(500);
   const cpu = worker.cpuSec();
@@ -195,15 +199,12 @@ t.test('P09: without descriptors nothing crashes or spins, and all is well again
   const held = sockets.filter((socket) => !socket.destroyed);
   t.comment(`${held.length} of 400 connections held; the worker took ${(load * 100).toFixed(0)} % of a core`);
   t.ok(load < 0.5, 'no busy loop');
-  t.ok(held.length >= 50 && held.length < 128, 'as many as there are descriptors for two each');
+  t.equal(held.length, 96, 'as many as there are descriptors for, with one for the server of each');
+  t.equal(arrived.length, 96);
   t.ok(worker.isAlive, 'no crash');
-  for (const socket of held) socket.write('012345678');
-  await Promise.all(
-    held.map(async (socket) => {
-      socket.resume();
-      await new Promise((resolve) => socket.once('data', resolve));
-    }),
-  );
+  const answered = held.map((socket) => new Promise((resolve) => socket.once('data', resolve)));
+  for (const socket of arrived) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine');
+  await Promise.all(answered);
   t.pass('who came in is served');
   for (const socket of sockets) socket.destroy();
   const begin = performance.now();
@@ -232,10 +233,7 @@ t.test('a flooded route API keeps its size and disturbs no visitor', async (t) =
     const answer = await rig.send('POST', '/api/routes/user/flood', `{"target":"${big}"}`).catch(() => undefined);
     note(answer?.status === 413 || answer === undefined ? 'big body refused' : `big body ${answer.status}`);
   });
-  const slow = await Promise.all(Array.from({ length: 300 }, () => slowBody(rig.controlPath)));
-  const drip = setInterval(() => {
-    for (const socket of slow) if (socket.writable) socket.write(' ');
-  }, 1000);
+  slowBodies.push(...(await Promise.all(Array.from({ length: 300 }, () => slowBody(rig.controlPath)))));
   const during = await visitDuring('/user/good/x', cookie, Promise.all([reads, bodies]));
   clearInterval(watch);
   t.comment(`${during.count} visits meanwhile, p99 ${during.p99Ms.toFixed(0)} ms; ${JSON.stringify([...statuses])}`);
@@ -244,14 +242,6 @@ t.test('a flooded route API keeps its size and disturbs no visitor', async (t) =
   t.equal(statuses.get('big body refused'), 100);
   t.comment(`the supervisor had ${(memory / MIB).toFixed(0)} MiB, at most ${(peak / MIB).toFixed(0)} MiB`);
   t.ok(peak - memory < 128 * MIB);
-  const gone = Promise.all(slow.map((socket) => untilClosed(socket)));
-  const begin = performance.now();
-  await Promise.race([gone, sleep(45_000)]);
-  clearInterval(drip);
-  t.ok(
-    slow.every((socket) => socket.destroyed),
-    `slow requests are given up (${(performance.now() - begin).toFixed(0)} ms)`,
-  );
   t.equal((await rig.send('GET', '/api/status')).status, 200);
 });
 
@@ -303,11 +293,17 @@ t.test(
   },
 );
 
+t.test('requests to the route API that do not end are given up', async (t) => {
+  for (let tries = 0; tries < 900 && !slowBodies.every((socket) => socket.destroyed); tries++) await sleep(100);
+  t.equal(slowBodies.filter((socket) => !socket.destroyed).length, 0);
+});
+
 t.test('the journal holds no more than the refusals', async () => {
   await machine.assertCleanJournal([
     /request refused|more requests were refused/,
-    /hub-proxy.*no copy of it could be kept/,
     /\[hub\.|hub-admin/,
+    // Another address was configured: hubctl apply restarts the socket.
+    /Socket unit configuration has changed while unit has been running/,
   ]);
 });
 
@@ -343,6 +339,8 @@ function slowBody(path: string): Promise<Socket> {
       const head = ['POST /api/routes/user/slow HTTP/1.1', 'Host: x', 'Content-Type: application/json'];
       socket.write(`${head.join('\r\n')}\r\nContent-Length: 60000\r\n\r\n{`);
       socket.resume();
+      const drip = setInterval(() => socket.writable && socket.write(' '), 1000);
+      socket.once('close', () => clearInterval(drip));
       resolve(socket);
     });
     socket.once('error', reject);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
-import { systemClock } from '@metalhub/base/time.js';
+import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { takeSystemdEnvironment } from '@metalhub/systemd/environment.js';
 import { listenFds, requireListenFd } from '@metalhub/systemd/listen-fds.js';
@@ -18,6 +19,8 @@ declare const METALHUB_VERSION: string;
 
 const STATE_FILE = '/var/lib/metalhub/proxy/state.json';
 const WORKER_PROGRAM = 'hub-proxy-worker.cjs';
+/** What the route API has under way may be finished; a caller that does not end must not hold up a restart. */
+const CLOSE_API_MS = 2 * SECOND_MS;
 const EXIT_FAILURE = 1;
 const EXIT_CONFIG = 78;
 
@@ -57,7 +60,7 @@ async function main(): Promise<void> {
   startWatchdog();
   const early = takeEarlySignals();
   handleSignals(supervisor, async () => {
-    await control.close();
+    await Promise.race([control.close(), sleep(CLOSE_API_MS)]);
     await store.settled();
   });
   for (const signal of early) process.kill(process.pid, signal);

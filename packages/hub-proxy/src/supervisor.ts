@@ -46,6 +46,8 @@ export class Supervisor {
   #lastPush: Promise<void> = Promise.resolve();
   #nextPush: Promise<void> | undefined;
   #watch: NodeJS.Timeout | undefined;
+  #lastReports: Promise<unknown> = Promise.resolve();
+  #nextReports: Promise<WorkerReport[]> | undefined;
   /** Newest times seen per route, of generations that are gone too. */
   readonly #activity = new Map<string, number>();
 
@@ -108,8 +110,23 @@ export class Supervisor {
     await Promise.all(pushed);
   }
 
-  /** What every living generation says of itself, newest first. */
-  async reports(): Promise<WorkerReport[]> {
+  /**
+   * What every living generation says of itself, newest first. Who asks while others are being answered gets the same
+   * next answer: a flooded route API must not become a flood of questions to the workers.
+   */
+  reports(): Promise<WorkerReport[]> {
+    if (this.#nextReports === undefined) {
+      const next = this.#lastReports.then(() => {
+        this.#nextReports = undefined;
+        return this.#askAll();
+      });
+      this.#nextReports = next;
+      this.#lastReports = next.catch(() => undefined);
+    }
+    return this.#nextReports;
+  }
+
+  async #askAll(): Promise<WorkerReport[]> {
     const reports = await Promise.all(this.#all().map((generation) => generation.report().catch(() => undefined)));
     const living = reports.filter((report) => report !== undefined);
     for (const report of living) this.ledger.note(report);

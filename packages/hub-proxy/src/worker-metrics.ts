@@ -165,11 +165,17 @@ interface OpenTunnel {
 
 const KIND_INDEX: Readonly<Record<RouteKind, number>> = { hub: 0, service: 1, server: 2, none: 3 };
 
-/** How many descriptors this process has open; `undefined` where /proc does not say. */
-export function openDescriptors(): number | undefined {
-  try {
-    return readdirSync('/proc/self/fd').length;
-  } catch {
-    return undefined;
+const DESCRIPTORS_FOR_MS = 5 * SECOND_MS;
+let descriptors: { readonly count: number; readonly atMs: number } | undefined;
+
+/** How many descriptors this process has open, some seconds ago; `undefined` when there was none left to look. */
+export function openDescriptors(nowMs: number = performance.now()): number | undefined {
+  if (descriptors === undefined || nowMs - descriptors.atMs > DESCRIPTORS_FOR_MS) {
+    try {
+      descriptors = { count: readdirSync('/proc/self/fd').length, atMs: nowMs };
+    } catch {
+      descriptors = undefined;
+    }
   }
+  return descriptors?.count;
 }
