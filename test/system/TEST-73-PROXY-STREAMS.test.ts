@@ -76,9 +76,19 @@ async function writeBlocks(socket: Socket, size: number, onWritten?: (bytes: num
     hash.update(own);
     written += own.length;
     onWritten?.(written);
-    if (!socket.write(own)) await new Promise((resolve) => socket.once('drain', resolve).once('close', resolve));
+    if (!socket.write(own)) await drained(socket);
   }
   return hash.digest('hex');
+}
+
+function drained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const go = (): void => {
+      socket.off('drain', go).off('close', go);
+      resolve();
+    };
+    socket.on('drain', go).on('close', go);
+  });
 }
 
 /** Follows a body of known length; resolves with its checksum. */
@@ -141,7 +151,7 @@ async function growthDuring(work: Promise<unknown>): Promise<number> {
   } finally {
     clearInterval(timer);
   }
-  t.comment(`worker: ${(before / MIB).toFixed(1)} MiB before, ${(peak / MIB).toFixed(1)} MiB at most`);
+  process.stdout.write(`# worker: ${(before / MIB).toFixed(1)} MiB before, ${(peak / MIB).toFixed(1)} MiB at most\n`);
   return peak - before;
 }
 
@@ -287,7 +297,7 @@ t.test('P11: a flooded WebSocket with a slow reader, and one frame of 64 MiB, ta
       );
       while (!isStopped && socket.writable) {
         flooded += small.length;
-        if (!socket.write(small)) await new Promise((resolve) => socket.once('drain', resolve).once('close', resolve));
+        if (!socket.write(small)) await drained(socket);
       }
     };
     void flood();

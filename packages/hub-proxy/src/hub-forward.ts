@@ -1,10 +1,13 @@
+import { EventEmitter } from 'node:events';
 import { Agent } from 'node:http';
-import { type Duplex, duplexPair } from 'node:stream';
+import { type Duplex, duplexPair, type Readable } from 'node:stream';
 import httpProxy from '@fastify/http-proxy';
+import { systemErrorCode } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { type Answer, hubAway, serverAway } from './pages.js';
 import { formatTarget } from './target.js';
+import type { UpstreamError } from './worker-metrics.js';
 
 /** Carries the route's socket from the strict front to {@link HubForward}, inside this process; clients cannot send it. */
 export const TARGET_FIELD = 'X-Metalhub-Target';
@@ -16,6 +19,10 @@ export const NAVIGATION_FIELD = 'X-Metalhub-Navigation';
 const SILENCE_TIMEOUT_MS = 20_000;
 const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT', 'OPTIONS'];
 
+export interface ForwardEvents {
+  failed: ['hub' | 'service', UpstreamError];
+}
+
 /**
  * Forwards requests of `upstream` routes (the hub's pages, services) with @fastify/http-proxy.
  *
@@ -25,12 +32,16 @@ const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT', 'OPTIONS'];
  */
 export class HubForward {
   readonly #app: FastifyInstance;
+  /** `failed` when an upstream gave no answer, and this proxy's own goes out instead. */
+  readonly failures: EventEmitter<ForwardEvents>;
 
-  private constructor(app: FastifyInstance) {
+  private constructor(app: FastifyInstance, failures: EventEmitter<ForwardEvents>) {
     this.#app = app;
+    this.failures = failures;
   }
 
   static async create(hubSocketPath: string, log: Log): Promise<HubForward> {
+    const failures = new EventEmitter<ForwardEvents>();
     const app = Fastify({
       logger: false,
       requestTimeout: 0,
@@ -58,7 +69,14 @@ export class HubForward {
         getUpstream: (request: FastifyRequest) => formatSocket(targetOf(request, hubSocketPath)),
         rewriteRequestHeaders: (request: FastifyRequest, headers: Record<string, unknown>) => rewrite(request, headers),
         rewriteHeaders: (headers: Record<string, unknown>) => withoutHopByHop(headers),
+        onResponse: (_request: FastifyRequest, reply: FastifyReply, response: { stream: Readable }) => {
+          reply.send(response.stream);
+          // At once: an event stream may have nothing to say for long, and its reader waits for the head.
+          reply.raw.flushHeaders();
+        },
         onError: (reply: FastifyReply, { error }: { error: Error }) => {
+          const isOfHub = targetOf(reply.request, hubSocketPath) === hubSocketPath;
+          failures.emit('failed', isOfHub ? 'hub' : 'service', failureOf(error));
           log.debug('upstream not reached', { err: error });
           const isNavigation = reply.request.headers[NAVIGATION_FIELD.toLowerCase()] === '1';
           const isHub = targetOf(reply.request, hubSocketPath) === hubSocketPath;
@@ -67,7 +85,7 @@ export class HubForward {
       },
     } as never);
     await app.ready();
-    return new HubForward(app);
+    return new HubForward(app, failures);
   }
 
   /** A connection to it. */
@@ -90,6 +108,13 @@ export class HubForward {
 
 function formatSocket(path: string): string {
   return formatTarget({ kind: 'unix', path });
+}
+
+/** Of what the forwarder makes of it, only the status tells a time-out. */
+function failureOf(error: Error): UpstreamError {
+  if ('statusCode' in error && error.statusCode === 504) return 'timeout';
+  const code = systemErrorCode(error.cause) ?? '';
+  return ['ENOENT', 'ECONNREFUSED', 'EAGAIN', 'EACCES'].includes(code) ? 'unreachable' : 'invalid';
 }
 
 function targetOf(request: FastifyRequest, fallback: string): string {

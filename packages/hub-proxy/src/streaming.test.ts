@@ -118,15 +118,15 @@ t.test('an event stream of the hub comes through as it is written', async (t) =>
   const proxy = await startProxy();
   const hub = await startUpstream(proxy.hubPath, (_head, socket) => {
     stream = socket;
-    socket.write(
-      'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n',
-    );
+    socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n');
   });
   t.teardown(async () => {
     await hub.close();
     await proxy.close();
   });
   const client = openClient(proxy.port, 'GET /hub/progress HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  await client.waitFor('\r\n\r\n');
+  stream?.write('8\r\ndata: 1\n\r\n');
   await client.waitFor('data: 1\n');
   stream?.write('8\r\ndata: 2\n\r\n');
   await client.waitFor('data: 2\n');

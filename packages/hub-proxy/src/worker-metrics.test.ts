@@ -69,7 +69,7 @@ t.test('bytes are those of the connections, of WebSockets apart, also while they
 });
 
 t.test('what goes wrong upstream is counted by kind', async (t) => {
-  const { proxy, server, cookie } = await startFront(t, (head, socket) => {
+  const { proxy, server, hub, cookie } = await startFront(t, (head, socket) => {
     if (head.includes('/garbage')) socket.write('garbage\r\n\r\n');
     else socket.end('HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort');
   });
@@ -82,4 +82,7 @@ t.test('what goes wrong upstream is counted by kind', async (t) => {
     'upstream_errors|server|broken': 1,
     'upstream_errors|server|unreachable': 1,
   });
+  await hub.close();
+  t.equal(statusOf(await ask(proxy.port, 'POST /hub/x', ['Content-Length: 0'])), 503);
+  t.match(proxy.worker.report().counters, { 'upstream_errors|hub|unreachable': 1 });
 });

@@ -58,6 +58,8 @@ export class Worker {
     const state = new WorkerState(settings.hub_socket_path, clock);
     const renewal = new TicketRenewal(settings.hub_socket_path, clock);
     const isRevoked = (sessionId: string): boolean => state.isRevoked(sessionId);
+    const metrics = new WorkerMetrics();
+    forward.failures.on('failed', (kind, error) => metrics.upstreamFailed(kind, error));
     this.#context = {
       settings,
       hosts: new Set(settings.hosts),
@@ -68,7 +70,7 @@ export class Worker {
       work: new OpenWork(),
       activity: new Activity(clock),
       refusals: new RefusalLog(log, clock),
-      metrics: new WorkerMetrics(),
+      metrics,
       isDraining: () => this.#drainingSinceMs !== undefined,
     };
   }
