@@ -25,6 +25,8 @@ export class ProxyRig {
   readonly #key: KeyObject;
   readonly #root: string;
   readonly #group: number;
+  readonly #servers = new Set<Server>();
+  readonly #sockets = new Set<Socket>();
 
   private constructor(machine: Machine, key: KeyObject, root: string, group: number) {
     this.#machine = machine;
@@ -79,7 +81,12 @@ export class ProxyRig {
    */
   async serve(name: string, onConnection: (socket: Socket) => void, auth: 'ticket' | 'upstream'): Promise<Server> {
     const path = `/run/metalhub/servers/${name}.sock`;
-    const server = createServer({ allowHalfOpen: true }, onConnection);
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+      onConnection(socket);
+    });
+    this.#servers.add(server);
     const here = `${this.#root}${path}`;
     rmSync(here, { force: true });
     await new Promise<void>((resolve, reject) => {
@@ -94,6 +101,12 @@ export class ProxyRig {
     const { status, text } = await this.control('POST', `/api/routes${prefix}`, route);
     if (status !== 201) throw new Error(`${status} ${text}`);
     return server;
+  }
+
+  /** Ends all its servers, and what they have open. */
+  close(): void {
+    for (const server of this.#servers) server.close();
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   prefix(name: string): string {

@@ -33,6 +33,7 @@ t.before(async () => {
 });
 
 t.teardown(async () => {
+  rig?.close();
   await machine?.stop();
 });
 

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { metricsFamilies } from './metrics-page.js';
 import { type Family, formatMetrics } from './metrics-text.js';
@@ -109,4 +110,15 @@ t.test('all families are understood, histograms add up, codes that a server made
   t.equal(value('requests_proxy', 'requests_proxy_total', { status: 'other' }), 4);
   t.equal(value('requests_api', 'requests_api_total', { status: '201' }), 1);
   t.equal(value('metalhub_proxy_worker_cpu_seconds', 'metalhub_proxy_worker_cpu_seconds_total'), 1.5);
+});
+
+t.test('the documentation names every family, and none that is not there', async (t) => {
+  const input = { version: '', reports: [], counters: {}, routes: 1, revocations: 0, uptimeSec: 0, nowMs: 0 };
+  const names = metricsFamilies(input).map(({ name }) => name);
+  const page = readFileSync(new URL('../../../docs/monitoring.md', import.meta.url), 'utf8');
+  const section = page.slice(page.indexOf('## What there is'), page.indexOf('## Worth an alert'));
+  const documented = [...section.matchAll(/`((?:metalhub_proxy|requests|api_route)_[a-z_]+)`/g)].map(
+    ([, name]) => name,
+  );
+  t.same([...names].sort(), [...documented].sort());
 });
