@@ -109,6 +109,29 @@ t.test('P13: without the hub a restarted proxy has its routes, and says nothing 
   t.equal((await visit('/user/good/x', '')).status, 302, 'without a ticket to the hub, which comes back');
 });
 
+t.test('R03: metrics go on over restarts and killed workers, and another program can read them', async (t) => {
+  const served = 'metalhub_proxy_requests_total{route="server",code="2xx"}';
+  const before = await rig.metric(served);
+  t.ok(before >= 2, 'of the generation before the restart, too');
+  await visit('/user/good/x', cookie);
+  t.equal(await rig.metric(served), before + 1);
+  await machine.run(['systemctl', 'restart', 'hub-proxy.service']);
+  t.equal(await rig.metric(served), before + 1);
+  const [{ pid } = { pid: 0 }] = (await rig.generations()).filter(({ draining }) => !draining);
+  await machine.run(['kill', '-KILL', String(pid)]);
+  t.equal((await visit('/user/good/x', cookie)).status, 200, 'waits for the next worker');
+  t.equal(await rig.metric(served), before + 2);
+  t.equal(await rig.metric('metalhub_proxy_generations_ended_total{reason="lost"}'), 1);
+  const read = `
+import sys
+from prometheus_client.parser import text_string_to_metric_families as parse
+print(len([sample for family in parse(sys.stdin.read()) for sample in family.samples]))`;
+  const count = await machine.shell(
+    `curl -sSf --unix-socket /run/metalhub/proxy.sock http://proxy/metrics | python3 -c '${read}'`,
+  );
+  t.ok(Number(count) > 100, `${count.trim()} samples`);
+});
+
 t.test('hanging, dying and missing servers harm nobody else', async (t) => {
   const hanging: Socket[] = [];
   await rig.serve('hanging', (socket) => void hanging.push(socket.on('error', () => undefined)), 'ticket');
@@ -137,6 +160,7 @@ t.test('hanging, dying and missing servers harm nobody else', async (t) => {
   );
   t.equal((await visit('/user/away/x', rig.cookie('away'))).status, 503);
   t.equal(await rig.metric('metalhub_proxy_upstream_errors_total{route="server",kind="broken"}'), before + 50);
+  for (let tries = 0; tries < 300 && hanging.length < 200; tries++) await sleep(100);
   t.equal(hanging.length, 200);
   const gone = Promise.all(hanging.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
   for (const socket of hanging) socket.on('end', () => socket.end()).resume();
@@ -303,6 +327,8 @@ t.test('the journal holds no more than the refusals', async () => {
   await machine.assertCleanJournal([
     /request refused|more requests were refused/,
     /\[hub\.|hub-admin/,
+    // Killed.
+    /the worker ended unexpectedly and is replaced/,
     // Another address was configured: hubctl apply restarts the socket.
     /Socket unit configuration has changed while unit has been running/,
   ]);

@@ -114,10 +114,8 @@ export class WorkerMetrics {
     };
     for (const [at, kind] of ROUTE_KINDS.entries()) {
       for (let code = 0; code < CODE_SLOTS; code++) {
-        put(
-          `requests|${kind}|${code === OTHER_CODE ? 'other' : code + 100}`,
-          this.#answers[at * CODE_SLOTS + code] ?? 0,
-        );
+        const count = this.#answers[at * CODE_SLOTS + code] ?? 0;
+        if (count > 0) put(`requests|${kind}|${code === OTHER_CODE ? 'other' : code + 100}`, count);
       }
       for (let bucket = 0; bucket < BUCKETS; bucket++) {
         put(`latency|${kind}|${LATENCY_BOUNDS_SEC[bucket] ?? 'more'}`, this.#latencies[at * BUCKETS + bucket] ?? 0);
