@@ -101,6 +101,8 @@ t.test('two users at once: neither can open the other’s server', async (t) => 
 
   const answer = await bobPage.goto('/user/anna/lab');
   t.equal(answer?.status(), 403, 'by URL');
+  t.match(await bobPage.getByRole('banner').innerText(), /bob\s+Log out/, 'who is told as whom they are logged in');
+  t.ok(await bobPage.getByRole('link', { name: 'Go to the home page' }).isVisible());
   await screenshot(bobPage, 'forbidden');
   for (const path of ['/user/anna/api/contents', '/user/anna/api/kernels', '/user/anna/files/Untitled.ipynb']) {
     const response = await bob.request.get(path, { headers: { accept: 'application/json' }, maxRedirects: 0 });
