@@ -1,11 +1,12 @@
 import { readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorText, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
-import { Ajv, type ErrorObject } from 'ajv';
+import type { ErrorObject } from 'ajv';
 import { getStaticTOMLValue, ParseError, parseTOML } from 'toml-eslint-parser';
 import { checkConsistency } from './consistency.js';
 import { keyLines, keyText } from './positions.js';
-import { type Config, configSchema, type LoginConfig } from './schema.js';
+import type { Config, LoginConfig } from './schema.js';
+import { findMistake } from './validator.js';
 
 export const CONFIG_FILE = '/etc/metalhub/metalhub.toml';
 /** Later directories win over earlier ones for the same file name. */
@@ -39,7 +40,7 @@ export function loadConfig(options: { file?: string; dropInDirectories?: readonl
 
 /**
  * The `login` tables alone, checked by their own schema and no further: for the process that lives for one login
- * attempt, to which compiling the whole schema would be half of its time. Frozen.
+ * attempt. Frozen.
  * @throws as {@link loadConfig}
  */
 export function loadLogin(
@@ -48,8 +49,7 @@ export function loadLogin(
   const sources = readSources(options.file ?? CONFIG_FILE, options.dropInDirectories ?? DROP_IN_DIRECTORIES);
   const parsed = sources.map(parseSource);
   const { login = [] } = parsed.reduce<Table>((table, source) => mergeTables(table, source.table), {});
-  const { login: schema } = configSchema.properties;
-  const checked = validate({ type: 'object', properties: { login: schema } }, parsed, { login });
+  const checked = validate('login', parsed, { login });
   return deepFreeze((checked as Pick<Config, 'login'>).login);
 }
 
@@ -69,7 +69,7 @@ export function readSources(file: string, dropInDirectories: readonly string[]):
 export function parseConfig(sources: readonly ConfigSource[]): Config {
   const parsed = sources.map(parseSource);
   const merged = parsed.reduce<Table>((table, source) => mergeTables(table, source.table), {});
-  const config = validate(configSchema, parsed, merged) as Config;
+  const config = validate('config', parsed, merged) as Config;
   checkConsistency(config, (path, reason) => {
     throw valueError(parsed, path, reason);
   });
@@ -77,11 +77,9 @@ export function parseConfig(sources: readonly ConfigSource[]): Config {
 }
 
 /** Fills in defaults in place. */
-function validate(schema: object, parsed: readonly Parsed[], table: Table): unknown {
-  // The schema is ours and constant: checking it against its own meta-schema at every start takes longer than the rest.
-  const unchecked = { meta: false, validateSchema: false } as const;
-  const ajv = new Ajv({ useDefaults: true, allErrors: false, strict: false, verbose: true, ...unchecked });
-  if (!ajv.validate(schema, table)) throw placedError(ajv.errors?.[0], parsed, table);
+function validate(what: 'config' | 'login', parsed: readonly Parsed[], table: Table): unknown {
+  const mistake = findMistake(what, table);
+  if (mistake !== undefined) throw placedError(mistake, parsed, table);
   return table;
 }
 
@@ -110,8 +108,7 @@ function isTable(value: unknown): value is Table {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }
 
-function placedError(error: ErrorObject | undefined, parsed: readonly Parsed[], merged: Table): MetalhubError {
-  if (error === undefined) return new MetalhubError('MH_ERR_INTERNAL');
+function placedError(error: ErrorObject, parsed: readonly Parsed[], merged: Table): MetalhubError {
   const path = pointerPath(error.instancePath);
   if (error.keyword === 'additionalProperties') {
     const key = [...path, String(error.params['additionalProperty'])];

@@ -16,7 +16,7 @@ import { formatForGeneration } from './state-format.js';
 
 const START_TIMEOUT_MS = 30 * SECOND_MS;
 /** jose verifies Ed25519 with WebCrypto, which Node 20 calls experimental at every start. */
-const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=2'];
+const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=2', '--expose-gc'];
 const CALL_TIMEOUT_MS = 10 * SECOND_MS;
 
 /** A worker as its supervisor sees it, whether it started it or found it. */

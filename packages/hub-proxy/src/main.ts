@@ -4,6 +4,7 @@ import { errorText, MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { takeSystemdEnvironment } from '@metalhub/systemd/environment.js';
+import { releaseMemoryWhenIdle } from '@metalhub/systemd/idle-memory.js';
 import { listenFds, requireListenFd } from '@metalhub/systemd/listen-fds.js';
 import { notifyReady, notifyReloading, notifyStopping, startWatchdog } from '@metalhub/systemd/notify.js';
 import { createControlApi } from './control-api.js';
@@ -58,6 +59,7 @@ async function main(): Promise<void> {
   await new Promise<void>((resolve) => control.server.listen({ fd: controlFd }, resolve));
   notifyReady('serving');
   startWatchdog();
+  releaseMemoryWhenIdle();
   const early = takeEarlySignals();
   handleSignals(supervisor, async () => {
     await Promise.race([control.close(), sleep(CLOSE_API_MS)]);

@@ -2,6 +2,7 @@ import { chmodSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
+import { releaseMemoryWhenIdle } from '@metalhub/systemd/idle-memory.js';
 import type { Handlers } from '@metalhub/wire/server.js';
 import { serveWire } from '@metalhub/wire/server.js';
 import { writeFinalCounters } from './counter-ledger.js';
@@ -92,6 +93,7 @@ function main(): void {
   process.on('SIGINT', () => undefined);
   process.on('SIGHUP', () => undefined);
 
+  releaseMemoryWhenIdle();
   const control = createServer();
   serveWire(control, generationProtocol(socketPath), handlers, { log, messageTimeoutMs: 60 * SECOND_MS });
   control.listen(socketPath, () => {

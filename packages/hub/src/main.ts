@@ -3,6 +3,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import { findAccount } from '@metalhub/systemd/accounts.js';
 import { takeSystemdEnvironment } from '@metalhub/systemd/environment.js';
+import { releaseMemoryWhenIdle } from '@metalhub/systemd/idle-memory.js';
 import { findListenFd, requireListenFd } from '@metalhub/systemd/listen-fds.js';
 import { notifyReady, notifyReloading, notifyStopping, startWatchdog } from '@metalhub/systemd/notify.js';
 import { makeAdminApp } from './admin-app.js';
@@ -73,6 +74,7 @@ async function run(log: ReturnType<typeof openLog>): Promise<void> {
     listeners.push(await Listener.open(apiApp.server, { fd: apiFd }, MAX_API_CONNECTIONS));
   }
   const watchdog = startWatchdog();
+  releaseMemoryWhenIdle();
   process.on('SIGHUP', () => {
     notifyReloading();
     const isLoaded = config.reload(log);

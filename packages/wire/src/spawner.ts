@@ -35,7 +35,7 @@ export const serverStatusShape = object({
   profile: nullable(text({ pattern: PROFILE_NAME_PATTERN, max: 63 })),
   /** Milliseconds since the epoch when the unit became active; null before. */
   started_at_ms: nullable(integer(0, Number.MAX_SAFE_INTEGER)),
-  /** systemd's Result of the service: `success`, `exit-code`, `signal`, `timeout`, `oom-kill`, … */
+  /** systemd's Result of the service: `success`, `exit-code`, `signal`, `timeout`, `oom-kill` and others. */
   result: nullable(text({ pattern: /^[a-z-]{1,40}$/, max: 40 })),
   /** Exit status or signal number of the main process, null while it runs. */
   exit_status: nullable(integer(0, 255)),

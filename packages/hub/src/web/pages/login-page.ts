@@ -31,7 +31,7 @@ ${nobodyMayLogIn ? renderNobody() : renderForm(options)}
 
 function renderForm({ csrfToken, next, name, error }: LoginPageOptions): Html {
   const nameKnown = name !== '';
-  return html`<form method="post" action="/hub/login" class="stack" data-busy="Logging in…">
+  return html`<form method="post" action="/hub/login" class="stack" data-busy="Logging in&hellip;">
 ${csrfField(csrfToken)}${hiddenField('next', next)}
 <div class="field">
 <label for="username">Name</label>

@@ -12,7 +12,7 @@ export function renderLogoutPage({ user, csrfToken }: LogoutPageOptions): string
 <h1>Log out?</h1>
 <p>You are logged in as <strong><bdi>${user}</bdi></strong>. Your server keeps running after you log out.</p>
 <div class="actions">
-<form method="post" action="/hub/logout" data-busy="Logging out…">${csrfField(csrfToken)}<button class="primary">Log out</button></form>
+<form method="post" action="/hub/logout" data-busy="Logging out&hellip;">${csrfField(csrfToken)}<button class="primary">Log out</button></form>
 <a class="button secondary" href="${HOME_PATH}">Stay</a>
 </div>
 </section>`;

@@ -57,8 +57,8 @@ export function renderFailure(failure: FailureView | undefined, open: boolean): 
 <p class="failure-message">${message}</p>
 <p class="failure-hint" ${flag('hidden', hint === '')}>${hint}</p>
 <details class="failure-log" ${flag('hidden', logLines.length === 0)} ${flag('open', open)}>
-<summary>Last lines of the server’s log</summary>
-<pre tabindex="0" role="region" aria-label="Last lines of the server’s log">
+<summary>Last lines of the server&rsquo;s log</summary>
+<pre tabindex="0" role="region" aria-label="Last lines of the server&rsquo;s log">
 ${logLines.join('\n')}</pre>
 </details>
 </div>`;
