@@ -12,6 +12,7 @@ or environment, which every local user can read.
 Any Python from 3.9 on; the standard library only.
 """
 
+import importlib.util
 import json
 import os
 import socket
@@ -73,13 +74,13 @@ def how_to_install():
 
 
 def check_jupyter():
-    """Refuses before the long import when there is nothing to import."""
+    """Refuses before the long imports when there is nothing to import."""
     try:
         import jupyter_server
     except ModuleNotFoundError as error:
         if error.name != "jupyter_server":
             raise
-        refuse(EXIT_NO_JUPYTER, f"metalhub: {sys.executable} has no JupyterLab; {how_to_install()}")
+        refuse_no_jupyter()
     version = str(getattr(jupyter_server, "__version__", "unknown"))
     if not version.split(".")[0].isdigit() or int(version.split(".")[0]) < 2:
         refuse(
@@ -87,6 +88,13 @@ def check_jupyter():
             f"metalhub: {sys.executable} has Jupyter Server {version}; version 2 or later is needed; "
             f"{how_to_install()}",
         )
+    # Only looked for: importing it would take most of a second.
+    if importlib.util.find_spec("jupyterlab") is None:
+        refuse_no_jupyter()
+
+
+def refuse_no_jupyter():
+    refuse(EXIT_NO_JUPYTER, f"metalhub: {sys.executable} has no JupyterLab; {how_to_install()}")
 
 
 def import_lab():
@@ -96,10 +104,6 @@ def import_lab():
     try:
         from jupyter_server import serverapp
         from jupyterlab.labapp import LabApp
-    except ModuleNotFoundError as error:
-        if error.name != "jupyterlab":
-            raise
-        refuse(EXIT_NO_JUPYTER, f"metalhub: {sys.executable} has no JupyterLab; {how_to_install()}")
     finally:
         if path is None:
             del os.environ["PATH"]
