@@ -1,10 +1,11 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { openConnection, type ProcessWatch, ProxyRig, requestHead, visit, visitDuring } from '../lib/proxy-rig.js';
+import { BLOCK_BYTES, BodySum, drained, readAnswer, writeBlocks } from '../lib/streams.js';
 
 const MIB = 1024 * 1024;
 /** Of each transfer; the promise is about 10 GB, CI takes less. */
@@ -12,8 +13,6 @@ const SIZE = Number(process.env['METALHUB_STREAM_BYTES'] ?? 1024 * MIB);
 /** Of transfers that take the other way, through the hub's forwarder. */
 const HUB_SIZE = Math.min(SIZE, 256 * MIB);
 const MEMORY_GROWTH = 64 * MIB;
-/** Numbered blocks, so that a lost, doubled or swapped piece changes the checksum. */
-const BLOCK = 256 * 1024;
 const FRAME_BYTES = 64 * MIB;
 
 t.setTimeout(1_800_000);
@@ -63,81 +62,6 @@ function serveStreams(socket: Socket): void {
   socket.on('data', onData);
   socket.on('error', () => socket.destroy());
   socket.on('end', () => socket.end());
-}
-
-/** Writes blocks until all are out, as fast as the other side takes them; resolves with the checksum. */
-async function writeBlocks(socket: Socket, size: number, onWritten?: (bytes: number) => void): Promise<string> {
-  const hash = createHash('sha1');
-  const block = Buffer.alloc(BLOCK, 0x5a);
-  for (let written = 0; written < size && socket.writable; ) {
-    const piece = block.subarray(0, Math.min(BLOCK, size - written));
-    // Buffers are given to the kernel later: each needs its own bytes.
-    const own = Buffer.from(piece);
-    own.writeDoubleBE(written, 0);
-    hash.update(own);
-    written += own.length;
-    onWritten?.(written);
-    if (!socket.write(own)) await drained(socket);
-  }
-  return hash.digest('hex');
-}
-
-function drained(socket: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    const go = (): void => {
-      socket.off('drain', go).off('close', go);
-      resolve();
-    };
-    socket.on('drain', go).on('close', go);
-  });
-}
-
-/** Follows a body of known length; resolves with its checksum. */
-class BodySum {
-  readonly #hash: Hash = createHash('sha1');
-  readonly #size: number;
-  #left: number;
-  readonly done: Promise<string>;
-  #finish: (sum: string) => void = () => undefined;
-
-  constructor(size: number) {
-    this.#size = size;
-    this.#left = size;
-    this.done = new Promise((resolve) => {
-      this.#finish = resolve;
-    });
-  }
-
-  get bytes(): number {
-    return this.#size - this.#left;
-  }
-
-  push(chunk: Buffer): void {
-    if (this.#left <= 0) return;
-    const piece = chunk.subarray(0, this.#left);
-    this.#hash.update(piece);
-    this.#left -= piece.length;
-    if (this.#left === 0) this.#finish(this.#hash.digest('hex'));
-  }
-}
-
-/** Reads an answer's head; what follows goes to `onBody`. */
-function readAnswer(socket: Socket, onBody: (chunk: Buffer) => void): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let received: Buffer | undefined = Buffer.alloc(0);
-    socket.on('data', (chunk: Buffer) => {
-      if (received === undefined) return onBody(chunk);
-      received = Buffer.concat([received, chunk]);
-      const end = received.indexOf('\r\n\r\n');
-      if (end < 0) return;
-      const head = received.toString('latin1', 0, end);
-      const rest = received.subarray(end + 4);
-      received = undefined;
-      resolve(head);
-      if (rest.length > 0) onBody(rest);
-    });
-    socket.once('close', () => reject(new Error('closed before an answer')));
-  });
 }
 
 /** Highest memory of the worker while something goes on, over what it had before. */
@@ -320,8 +244,8 @@ t.test('P11: a flooded WebSocket with a slow reader, and one frame of 64 MiB, ta
   const growth = await growthDuring(
     (async () => {
       const expected = createHash('sha1');
-      for (let written = 0; written < FRAME_BYTES; written += BLOCK) {
-        const block = Buffer.alloc(BLOCK, 0x5a);
+      for (let written = 0; written < FRAME_BYTES; written += BLOCK_BYTES) {
+        const block = Buffer.alloc(BLOCK_BYTES, 0x5a);
         block.writeDoubleBE(written, 0);
         expected.update(block);
       }
