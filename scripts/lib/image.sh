@@ -15,6 +15,8 @@ BUILDER="$BARE nodejs npm libnode-dev libsqlite3-dev node-gyp build-essential py
   apt-utils gnupg shellcheck systemd-container mmdebstrap man-db git openssl openssh-client acl chromium fonts-dejavu-core
   jupyterlab python3-ipykernel python3-psutil libpam0g libsystemd0 libnss-systemd util-linux xz-utils zstd
   bash-completion file less"
+# What scripts/bench proxy compares hub-proxy with, and what reads requests beside it in its tests.
+PROXIES="$BARE nodejs npm nginx-light haproxy caddy openssl util-linux"
 
 image_packages() {
   case $1 in
@@ -22,7 +24,8 @@ image_packages() {
     jupyter) echo "$JUPYTER" ;;
     jupyterhub) echo "$JUPYTERHUB" ;;
     builder) echo "$BUILDER" ;;
-    *) die "no such image: $1 (bare, jupyter, jupyterhub, builder)" ;;
+    proxies) echo "$PROXIES" ;;
+    *) die "no such image: $1 (bare, jupyter, jupyterhub, builder, proxies)" ;;
   esac
 }
 

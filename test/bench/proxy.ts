@@ -1,0 +1,141 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { median } from './figures.js';
+import {
+  type Contestant,
+  type Surroundings,
+  startCaddy,
+  startChp,
+  startHaproxy,
+  startNginx,
+} from './proxy/contestants.js';
+import { makeTicket, startHubProxy } from './proxy/hub-proxy.js';
+import { MEASUREMENTS, measureMemory, type Row, type Subject, showTable, warmUp } from './proxy/rows.js';
+import { startUpstream } from './proxy/upstream.js';
+
+/**
+ * hub-proxy beside configurable-http-proxy, nginx, HAProxy and Caddy, each on one core of its own while this process,
+ * which is the clients and the server behind them, has the other. Prints, judges nothing.
+ */
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean', default: false },
+    programs: { type: 'string', default: 'build/lib' },
+    chp: { type: 'string', default: '' },
+    flags: { type: 'string', default: '' },
+    core: { type: 'string', default: '0' },
+    only: { type: 'string', default: '' },
+  },
+});
+
+/** As many as descriptors allow where their number is bounded at 20,000: each needs one in a proxy for either side. */
+const IDLE_WEBSOCKETS = 9500;
+
+function makeSurroundings(): Surroundings {
+  const directory = mkdtempSync(join(tmpdir(), 'bench-proxy-'));
+  const [certificate, key] = [join(directory, 'certificate.pem'), join(directory, 'key.pem')];
+  execFileSync(
+    'openssl',
+    `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout ${key} -out ${certificate}`.split(
+      ' ',
+    ),
+    { stdio: 'ignore' },
+  );
+  return {
+    directory,
+    upstreamPath: join(directory, 'upstream.sock'),
+    core: Number(values.core),
+    certificate,
+    key,
+    chpProgram: values.chp,
+  };
+}
+
+const isWanted = (name: string): boolean => positionals.length === 0 || positionals.includes(name);
+const isAsked = (contestant: string): boolean =>
+  values.only === '' || values.only.split(',').some((part) => contestant.toLowerCase().includes(part));
+
+type Starter = readonly [string, () => Promise<Contestant>];
+
+/** All run at once and are measured in turn, so that a machine that slows down does so for all of them. */
+async function inTurn(starters: readonly Starter[], cookie: string): Promise<Row[]> {
+  const wanted = MEASUREMENTS.filter(({ name }) => isWanted(name));
+  if (wanted.length === 0) return [];
+  const subjects: Subject[] = [];
+  for (const [, start] of starters) {
+    const subject = { contestant: await start(), cookie };
+    await warmUp(subject);
+    subjects.push(subject);
+  }
+  const rounds = values.quick ? 1 : 3;
+  const milliseconds = values.quick ? 1000 : 1500;
+  const figures = new Map<string, Map<string, number[]>>();
+  for (const { run, isFor } of wanted) {
+    for (let round = 0; round < rounds; round++) {
+      for (const subject of subjects.filter(({ contestant }) => isFor(contestant))) {
+        for (const [what, value] of Object.entries(await run(subject, milliseconds))) {
+          const who = subject.contestant.name;
+          const byWho = figures.get(what) ?? new Map<string, number[]>();
+          figures.set(what, byWho.set(who, [...(byWho.get(who) ?? []), value]));
+        }
+      }
+    }
+  }
+  for (const { contestant } of subjects) await contestant.stop();
+  return [...figures].flatMap(([what, byWho]) => [...byWho].map(([who, all]) => ({ what, who, value: median(all) })));
+}
+
+/** Each alone: of what two processes share each would be counted half. */
+async function oneByOne(starters: readonly Starter[], cookie: string): Promise<Row[]> {
+  if (!isWanted('memory')) return [];
+  const rows: Row[] = [];
+  for (const [, start] of starters) {
+    const subject = { contestant: await start(), cookie };
+    await warmUp(subject);
+    rows.push(...(await measureMemory(subject, values.quick ? 1000 : IDLE_WEBSOCKETS)));
+    await subject.contestant.stop();
+  }
+  return rows;
+}
+
+async function main(): Promise<void> {
+  const begin = performance.now();
+  const around = makeSurroundings();
+  const upstream = await startUpstream(around.upstreamPath);
+  const ticket = makeTicket();
+  const plain: Starter[] = [
+    [
+      'hub-proxy',
+      () =>
+        startHubProxy(around, {
+          programs: values.programs,
+          ticket,
+          nodeFlags: values.flags.split(' ').filter(Boolean),
+        }),
+    ],
+    ['configurable-http-proxy', () => startChp(around, false)],
+    ['nginx', () => startNginx(around)],
+    ['haproxy', () => startHaproxy(around)],
+    ['caddy', () => startCaddy(around)],
+  ];
+  const starters = plain.filter(([name]) => isAsked(name));
+  const tls: Starter[] = [['configurable-http-proxy', () => startChp(around, true)]];
+  console.log(`load before: ${readFileSync('/proc/loadavg', 'utf8').trim()}`);
+  const rows = await inTurn(
+    [...starters, ...(isWanted('tls') ? tls.filter(([name]) => isAsked(name)) : [])],
+    ticket.cookie,
+  );
+  rows.push(...(await oneByOne(starters, ticket.cookie)));
+  showTable(rows);
+  console.log(
+    `load after: ${readFileSync('/proc/loadavg', 'utf8').trim()}; took ${((performance.now() - begin) / 1000).toFixed(0)} s`,
+  );
+  upstream.close();
+  process.exit(0);
+}
+
+await main();
