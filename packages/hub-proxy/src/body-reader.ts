@@ -1,4 +1,4 @@
-import { foldedName, hasOnlyCleanLines, parseHeaderField } from './header-fields.js';
+import { foldedName, parseHeaderField } from './header-fields.js';
 
 /** How long a message's body is. `close`: until the connection ends, answers only. */
 export type Framing =
@@ -139,7 +139,7 @@ class ChunkedReader implements BodyReader {
       this.#state = 'done';
       return undefined;
     }
-    const field = hasOnlyCleanLines(content) ? parseHeaderField(content) : undefined;
+    const field = parseHeaderField(content);
     return field === undefined || NOT_IN_TRAILERS.test(foldedName(field.lower)) ? 'trailer not allowed' : undefined;
   }
 }

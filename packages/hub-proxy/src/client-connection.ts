@@ -1,19 +1,21 @@
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import { type BodyReader, createBodyReader } from './body-reader.js';
-import { Exchange, type ExchangeEnd } from './exchange.js';
+import type { Expiring } from './deadlines.js';
+import { Exchange, type ExchangeEnd, type ExchangeOwner } from './exchange.js';
 import { isNavigation, type Passed, type Verdict } from './gate.js';
 import { HeadCollector } from './head-collector.js';
 import { NAVIGATION_FIELD, TARGET_FIELD } from './hub-forward.js';
+import type { OpenItem } from './open-work.js';
 import { formatAnswer } from './own-answer.js';
 import { type Answer, badGateway, gatewayTimeout, hubAway, jsonAnswer, serverAway } from './pages.js';
 import { type Route, routeIdentity, routeKey } from './proxy-state.js';
 import { isRefusal, parseRequestHead, type Refusal, type RequestHead } from './request-head.js';
 import { type RouteKind, routeKind } from './route-kind.js';
 import { isUnixTarget } from './target.js';
-import { runTunnel } from './tunnel.js';
+import { Tunnel } from './tunnel.js';
 import { connectUpstream } from './upstream.js';
+import { UpstreamConnection } from './upstream-connection.js';
 import type { WorkerContext } from './worker-context.js';
 
 export const HEAD_TIMEOUT_MS = 10 * SECOND_MS;
@@ -23,26 +25,32 @@ export const BODY_STALL_MS = 60 * SECOND_MS;
 export const DRAIN_LINGER_MS = 5 * SECOND_MS;
 const LINGER_CLOSE_MS = 2 * SECOND_MS;
 const MAX_PIPELINED_BYTES = 32 * 1024;
+const NO_PIECES: readonly Buffer[] = [];
 
-interface Kept {
-  readonly upstream: Duplex;
+/** A request that is being forwarded, or the tunnel it became. */
+interface Work {
+  readonly head: RequestHead;
   readonly route: Route;
-  release(): void;
+  readonly identity: string;
+  readonly passed: Passed;
 }
 
 /** One client's connection: one request after the other, each read strictly, checked, and forwarded. */
-export class ClientConnection {
+export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
   readonly #socket: Socket;
   readonly #context: WorkerContext;
   readonly #peer: string;
   readonly #heads = new HeadCollector();
   #state: 'head' | 'busy' | 'tunnel' | 'closing' = 'head';
-  #timer: NodeJS.Timeout | undefined;
+  /** See {@link Deadlines}. */
+  deadlineMs = Number.POSITIVE_INFINITY;
+  /** Of the request under way; `undefined` when all of it has come. */
   #body: BodyReader | undefined;
   #exchange: Exchange | undefined;
-  /** Connection to the last request's server; never used for another route or another client. */
-  #kept: Kept | undefined;
-  #forgetWork: (() => void) | undefined;
+  #tunnel: Tunnel | undefined;
+  #work: Work | undefined;
+  /** Connection to the last request's server, and for what it may be used again. */
+  #kept: { readonly upstream: UpstreamConnection; readonly key: string } | undefined;
   #isHeld = false;
   /** For metrics: where the request under way leads, and when its head was there. */
   #kind: RouteKind = 'none';
@@ -53,11 +61,31 @@ export class ClientConnection {
     this.#context = context;
     this.#peer = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*$/, '');
     socket.setNoDelay(true);
-    socket.on('data', this.#onData);
-    socket.on('end', this.#onClientEnd);
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('end', () => this.#onClientEnd());
+    socket.on('drain', () => this.#onClientDrain());
     socket.on('error', () => socket.destroy());
-    socket.once('close', () => this.#cleanUp());
+    socket.once('close', (hadError?: boolean) => this.#cleanUp(hadError === true));
+    context.work.add(this);
+    context.deadlines.add(this);
     this.#arm(HEAD_TIMEOUT_MS);
+  }
+
+  get routeIdentity(): string | undefined {
+    return this.#work?.identity;
+  }
+
+  get sessionId(): string | undefined {
+    return this.#work?.passed.sessionId;
+  }
+
+  get isTunnel(): boolean {
+    return this.#tunnel !== undefined;
+  }
+
+  close(code: number): void {
+    if (this.#tunnel !== undefined) this.#tunnel.close(code);
+    else this.#socket.destroy();
   }
 
   /** Closes when nothing is under way, after a while in which a last request may still come. */
@@ -69,13 +97,14 @@ export class ClientConnection {
     this.#socket.destroy();
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  #onData(chunk: Buffer): void {
+    if (this.#tunnel !== undefined) return this.#tunnel.onClientData(chunk);
     if (this.#state === 'closing') return;
     if (this.#state === 'busy') return this.#takeBody(chunk);
     if (this.#heads.isEmpty) this.#arm(HEAD_TIMEOUT_MS);
     this.#heads.push(chunk);
     this.#nextHead();
-  };
+  }
 
   #nextHead(): void {
     const found = this.#heads.take();
@@ -88,20 +117,30 @@ export class ClientConnection {
     this.#state = 'busy';
     this.#kind = 'none';
     this.#startedMs = performance.now();
-    this.#body = createBodyReader(head.framing);
-    const first = this.#body.push(found.rest);
-    if (first.error !== undefined) return this.#refuse({ status: 400, reason: first.error });
-    if (head.isUpgrade && found.rest.length > 0)
-      return this.#refuse({ status: 400, reason: 'bytes behind an upgrade' });
-    if (first.rest !== undefined) this.#hold(first.rest);
+    let body = NO_PIECES;
+    if (head.framing.kind === 'none') {
+      if (head.isUpgrade && found.rest.length > 0)
+        return this.#refuse({ status: 400, reason: 'bytes behind an upgrade' });
+      if (found.rest.length > 0) this.#hold(found.rest);
+    } else {
+      const reader = createBodyReader(head.framing);
+      const { out, rest, error } = reader.push(found.rest);
+      if (error !== undefined) return this.#refuse({ status: 400, reason: error });
+      this.#body = reader.done ? undefined : reader;
+      if (rest !== undefined) this.#hold(rest);
+      body = out;
+    }
     const route = this.#context.state.table.findRoute(head.path, head.host.name);
     if (route === undefined) return this.#answer(head, jsonAnswer(404, 'no such page'));
     this.#kind = routeKind(route);
     const verdict = this.#context.gate.check(head, route);
-    if (!(verdict instanceof Promise)) return this.#follow(head, route, verdict, first.out);
+    if (!(verdict instanceof Promise)) return this.#follow(head, route, verdict, body);
     this.#socket.pause();
     verdict.then(
-      (checked) => this.#follow(head, route, checked, first.out),
+      (checked) => {
+        if (!this.#socket.destroyed && !this.#isHeld) this.#socket.resume();
+        this.#follow(head, route, checked, body);
+      },
       (error: unknown) => {
         this.#context.log.error('check of a visitor failed', { err: error });
         this.#answer(head, jsonAnswer(500, 'internal error'));
@@ -111,7 +150,6 @@ export class ClientConnection {
 
   #follow(head: RequestHead, route: Route, verdict: Verdict, body: readonly Buffer[]): void {
     if (this.#socket.destroyed) return;
-    if (!this.#isHeld) this.#socket.resume();
     if (verdict.kind === 'answer') return this.#answer(head, verdict.answer);
     // The check may have taken a while: the route must be the one in force now.
     if (this.#context.state.table.findRoute(head.path, head.host.name) !== route) {
@@ -124,67 +162,91 @@ export class ClientConnection {
 
   #forward(head: RequestHead, route: Route, passed: Passed, body: readonly Buffer[]): void {
     const isHub = isUnixTarget(route.target, this.#context.settings.hub_socket_path);
-    const socketPath =
-      route.target.kind === 'unix' && route.target.base_path === undefined ? route.target.path : undefined;
-    const isThroughForward = route.auth === 'upstream' && !head.isUpgrade && socketPath !== undefined;
     const proto = this.#context.gate.proto(head);
-    const extra = isThroughForward
-      ? ([
-          [TARGET_FIELD, socketPath],
-          [NAVIGATION_FIELD, isNavigation(head) ? '1' : '0'],
-        ] as const)
-      : [];
-    const exchange = new Exchange({
+    const extra =
+      route.target.kind === 'unix' && this.#isThroughForward(route, head)
+        ? ([
+            [TARGET_FIELD, route.target.path],
+            [NAVIGATION_FIELD, isNavigation(head) ? '1' : '0'],
+          ] as const)
+        : [];
+    const { base_path: basePath } = route.target;
+    this.#work = { head, route, identity: routeIdentity(route), passed };
+    this.#context.activity.touch(routeKey(route));
+    this.#exchange = new Exchange(this, {
       client: this.#socket,
-      head:
-        route.target.base_path === undefined ? head : { ...head, target: `${route.target.base_path}${head.target}` },
+      head: basePath === undefined ? head : { ...head, target: `${basePath}${head.target}` },
       route,
       by: { peer: this.#peer, proto, isHub, closeUpstream: route.auth === 'upstream', extra },
       setCookies: passed.setCookies,
-      mustCloseClient: () => !head.keepAlive || this.#context.isDraining(),
-      open: () => (isThroughForward ? this.#context.forward.open() : this.#open(route)),
-      onDrain: () => this.#socket.resume(),
-      onHead: (status) => this.#countAnswer(head, status),
-      onEnd: (end) => this.#onExchangeEnd(head, route, passed, end),
     });
-    this.#exchange = exchange;
-    this.#context.activity.touch(routeKey(route));
-    this.#forgetWork = this.#context.work.add({
-      routeIdentity: routeIdentity(route),
-      sessionId: passed.sessionId,
-      isTunnel: false,
-      checkStall: (nowMs) => exchange.checkStall(nowMs),
-      close: () => this.#socket.destroy(),
-    });
-    exchange.start();
-    this.#pushBody(body);
+    this.#exchange.start(body, this.#body === undefined);
+    if (this.#body !== undefined) this.#arm(BODY_STALL_MS);
   }
 
-  #open(route: Route): Promise<Duplex> | Duplex {
+  mustCloseClient(): boolean {
+    return this.#work?.head.keepAlive !== true || this.#context.isDraining();
+  }
+
+  onExchangeDrain(): void {
+    if (this.#body === undefined) return;
+    this.#arm(BODY_STALL_MS);
+    this.#socket.resume();
+  }
+
+  openUpstream(mayBeUsed: boolean): { upstream: UpstreamConnection; isUsed: boolean } | Promise<UpstreamConnection> {
+    const { route, head } = this.#currentWork();
+    if (this.#isThroughForward(route, head)) {
+      return { upstream: new UpstreamConnection(this.#context.forward.open()), isUsed: false };
+    }
     const kept = this.#kept;
     this.#kept = undefined;
-    kept?.release();
-    if (kept !== undefined && routeIdentity(kept.route) === routeIdentity(route) && kept.upstream.writable) {
-      return kept.upstream;
+    const key = this.#upstreamKey();
+    if (kept !== undefined) {
+      if (mayBeUsed && kept.key === key && kept.upstream.isUsable) return { upstream: kept.upstream, isUsed: true };
+      kept.upstream.destroy();
     }
-    kept?.upstream.destroy();
+    const idle = mayBeUsed && key !== undefined ? this.#context.pool.take(key) : undefined;
+    if (idle !== undefined) return { upstream: idle, isUsed: true };
     return connectUpstream(route.target, () => this.#socket.destroyed);
   }
 
+  /** Of what connections may be used for one another's requests: the same running server and the same login. */
+  #upstreamKey(): string | undefined {
+    const { identity, passed } = this.#currentWork();
+    return passed.sessionId === undefined ? undefined : `${passed.sessionId} ${identity}`;
+  }
+
+  #currentWork(): Work {
+    if (this.#work === undefined) throw new TypeError('no request is under way');
+    return this.#work;
+  }
+
+  #isThroughForward(route: Route, head: RequestHead): boolean {
+    return (
+      route.auth === 'upstream' &&
+      !head.isUpgrade &&
+      route.target.kind === 'unix' &&
+      route.target.base_path === undefined
+    );
+  }
+
   #takeBody(chunk: Buffer): void {
-    if (this.#body === undefined || this.#body.done) return this.#hold(chunk);
-    const { out, rest, error } = this.#body.push(chunk);
+    const reader = this.#body;
+    if (reader === undefined) return this.#hold(chunk);
+    const { out, rest, error } = reader.push(chunk);
     if (error !== undefined) {
       this.#context.refusals.note(400, error, this.#peer);
       this.#socket.destroy();
       return;
     }
+    if (reader.done) this.#body = undefined;
     if (rest !== undefined) this.#hold(rest);
     this.#pushBody(out);
   }
 
   #pushBody(pieces: readonly Buffer[]): void {
-    const isDone = this.#body?.done ?? true;
+    const isDone = this.#body === undefined;
     const isFlowing = this.#exchange?.pushBody(pieces, isDone) ?? true;
     if (!isFlowing) this.#socket.pause();
     if (isDone) this.#disarm();
@@ -200,32 +262,33 @@ export class ClientConnection {
     this.#socket.pause();
   }
 
-  #onExchangeEnd(head: RequestHead, route: Route, passed: Passed, end: ExchangeEnd): void {
+  onExchangeEnd(end: ExchangeEnd): void {
+    const { head, route } = this.#currentWork();
+    const key = this.#upstreamKey();
     this.#exchange = undefined;
     if (end.kind !== 'answered' && end.kind !== 'tunnel') this.#context.metrics.upstreamFailed(this.#kind, end.kind);
-    this.#forgetWork?.();
-    this.#forgetWork = undefined;
+    if (end.kind === 'tunnel') return this.#startTunnel(end.upstream, end.first);
+    this.#work = undefined;
     const isHub = isUnixTarget(route.target, this.#context.settings.hub_socket_path);
     switch (end.kind) {
       case 'answered':
-        if (end.upstream !== undefined) this.#keep(end.upstream, route);
+        if (end.upstream !== undefined && key !== undefined) this.#kept = { upstream: end.upstream, key };
+        else end.upstream?.destroy();
         return this.#next(end.closeClient);
-      case 'tunnel':
-        return this.#tunnel(route, passed, end.upstream, end.first);
       case 'unreachable':
         return this.#answer(head, isHub ? hubAway(isNavigation(head)) : serverAway(isNavigation(head)));
       case 'timeout':
         return this.#answer(head, gatewayTimeout(isNavigation(head)));
       case 'invalid':
-        this.#context.log.info('no valid answer from upstream', { route: route.prefix, reason: end.reason });
+        this.#context.log.info('no valid answer from upstream', { route: routeKey(route), reason: end.reason });
         return this.#answer(head, isHub ? hubAway(isNavigation(head)) : badGateway(isNavigation(head)));
       case 'broken':
-        this.#context.log.info('answer from upstream broke off', { route: route.prefix, reason: end.reason });
+        this.#context.log.info('answer from upstream broke off', { route: routeKey(route), reason: end.reason });
         this.#socket.destroy();
     }
   }
 
-  #tunnel(route: Route, passed: Passed, upstream: Duplex, first: Buffer | undefined): void {
+  #startTunnel(upstream: UpstreamConnection, first: Buffer | undefined): void {
     if (!this.#heads.isEmpty) {
       this.#context.refusals.note(400, 'bytes before the end of a handshake', this.#peer);
       upstream.destroy();
@@ -234,35 +297,33 @@ export class ClientConnection {
     }
     this.#state = 'tunnel';
     this.#disarm();
-    this.#socket.off('data', this.#onData);
-    this.#socket.off('end', this.#onClientEnd);
-    const countEnd = this.#context.metrics.tunnelOpened(this.#socket);
-    const forget = (): void => {
-      countEnd();
-      this.#forgetWork?.();
+    const { activity, deadlines } = this.#context;
+    const { route, identity, passed, head } = this.#currentWork();
+    // Of the head nothing more is needed; a tunnel may live for days.
+    this.#work = { route, identity, passed, head: { ...head, target: '', path: '', query: '', fields: [] } };
+    const key = routeKey(route);
+    let stampedMs = Number.NEGATIVE_INFINITY;
+    const onActivity = (): void => {
+      if (stampedMs === deadlines.nowMs) return;
+      stampedMs = deadlines.nowMs;
+      activity.touch(key);
     };
-    const onActivity = (): void => this.#context.activity.touch(routeKey(route));
-    const tunnel = runTunnel(this.#socket, upstream, first, { onActivity, onEnd: forget });
-    this.#forgetWork = this.#context.work.add({
-      routeIdentity: routeIdentity(route),
-      sessionId: passed.sessionId,
-      isTunnel: true,
-      close: (code) => tunnel.close(code),
-    });
+    const countEnd = this.#context.metrics.tunnelOpened(this.#socket);
+    const onEnd = (): void => {
+      countEnd();
+      this.#work = undefined;
+    };
+    this.#tunnel = new Tunnel(this.#socket, upstream, { onActivity, onEnd });
+    this.#tunnel.start(first);
   }
 
-  #keep(upstream: Duplex, route: Route): void {
-    const drop = (): void => {
-      this.#kept = undefined;
-      upstream.destroy();
-    };
-    const events = ['data', 'end', 'close', 'error'] as const;
-    for (const event of events) upstream.on(event, drop);
-    const release = (): void => {
-      for (const event of events) upstream.off(event, drop);
-    };
-    this.#kept = { upstream, route, release };
-    upstream.resume();
+  /** The head of the final answer, or of a switch of protocols, is about to go out. */
+  onExchangeHead(status: number): void {
+    this.#countAnswer(this.#currentWork().head, status);
+  }
+
+  checkStall(nowMs: number): void {
+    this.#exchange?.checkStall(nowMs);
   }
 
   #countAnswer(head: RequestHead, status: number): void {
@@ -272,7 +333,7 @@ export class ClientConnection {
   #answer(head: RequestHead, answer: Answer): void {
     if (this.#socket.destroyed) return;
     this.#countAnswer(head, answer.status);
-    const close = !head.keepAlive || head.isUpgrade || this.#context.isDraining() || this.#body?.done === false;
+    const close = !head.keepAlive || head.isUpgrade || this.#context.isDraining() || this.#body !== undefined;
     this.#socket.write(formatAnswer(answer, { isHead: head.method === 'HEAD', close }));
     this.#next(close);
   }
@@ -291,7 +352,7 @@ export class ClientConnection {
     if (close) return this.#close();
     this.#state = 'head';
     this.#isHeld = false;
-    this.#socket.resume();
+    if (this.#socket.isPaused()) this.#socket.resume();
     this.#arm(this.#context.isDraining() ? DRAIN_LINGER_MS : this.#heads.isEmpty ? KEEP_ALIVE_MS : HEAD_TIMEOUT_MS);
     // Not within this call: a client may have sent thousands of requests ahead.
     if (!this.#heads.isEmpty) setImmediate(() => this.#state === 'head' && !this.#socket.destroyed && this.#nextHead());
@@ -307,31 +368,43 @@ export class ClientConnection {
   }
 
   /** As with most proxies, a client that closes its side no longer wants the answer. */
-  readonly #onClientEnd = (): void => this.destroy();
+  #onClientEnd(): void {
+    if (this.#tunnel !== undefined) this.#tunnel.onClientEnd();
+    else this.destroy();
+  }
+
+  #onClientDrain(): void {
+    this.#exchange?.onClientDrain();
+    this.#tunnel?.onClientDrain();
+  }
 
   #arm(milliseconds: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#onTimeout(), milliseconds);
+    this.deadlineMs = this.#context.deadlines.after(milliseconds);
   }
 
   #disarm(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.deadlineMs = Number.POSITIVE_INFINITY;
   }
 
-  #onTimeout(): void {
+  onDeadline(): void {
+    this.#disarm();
     const isLate = (this.#state === 'head' && !this.#heads.isEmpty) || this.#state === 'busy';
     if (isLate) this.#context.refusals.note(408, 'request not complete in time', this.#peer);
     if (this.#state === 'head') this.#close();
     else this.#socket.destroy();
   }
 
-  #cleanUp(): void {
+  #cleanUp(hadError: boolean): void {
     this.#disarm();
+    this.#context.deadlines.delete(this);
+    this.#context.work.delete(this);
     this.#state = 'closing';
     if (this.#exchange !== undefined) this.#context.metrics.aborted();
     this.#exchange?.abort();
-    this.#kept?.upstream.destroy();
-    this.#forgetWork?.();
+    this.#tunnel?.onClientClose(hadError);
+    const kept = this.#kept;
+    this.#kept = undefined;
+    if (this.#context.isDraining()) kept?.upstream.destroy();
+    else if (kept !== undefined) this.#context.pool.put(kept.key, kept.upstream);
   }
 }

@@ -10,24 +10,55 @@ export function isHubCookie(name: string): boolean {
 /** Values of all cookies of that name, the one with the longest path first, at most `limit`. */
 export function cookieValues(fields: readonly HeaderField[], name: string, limit = 4): string[] {
   const values: string[] = [];
-  for (const pair of cookiePairs(fields)) {
-    if (pair.startsWith(`${name}=`) && values.length < limit) values.push(pair.slice(name.length + 1));
-  }
+  const start = `${name}=`;
+  eachPair(fields, (line, from, to) => {
+    if (values.length < limit && line.startsWith(start, from)) values.push(line.slice(from + start.length, to));
+  });
   return values;
 }
 
 /** The Cookie line without the hub's own, `undefined` when none is left. */
 export function withoutHubCookies(fields: readonly HeaderField[]): string | undefined {
-  const kept = cookiePairs(fields).filter((pair) => !isHubCookie(pair.split('=', 1)[0] ?? ''));
-  return kept.length > 0 ? kept.join('; ') : undefined;
+  let kept: string | undefined;
+  eachPair(fields, (line, from, to) => {
+    if (mayBeHubCookie(line.charCodeAt(from)) && isHubCookie(nameOf(line.slice(from, to)))) return;
+    const pair = line.slice(from, to);
+    kept = kept === undefined ? pair : `${kept}; ${pair}`;
+  });
+  return kept;
 }
 
-function cookiePairs(fields: readonly HeaderField[]): string[] {
-  const lines = fields.filter(({ lower }) => lower === 'cookie').map(({ value }) => value);
-  return lines
-    .flatMap((line) => line.split(';'))
-    .map((pair) => pair.trim())
-    .filter((pair) => pair !== '');
+const SPACE = 0x20;
+const TAB = 0x09;
+
+/** Calls with the places of each pair in its line, without blanks around it. */
+function eachPair(fields: readonly HeaderField[], take: (line: string, from: number, to: number) => void): void {
+  for (const { lower, value } of fields) {
+    if (lower !== 'cookie') continue;
+    for (let at = 0; at < value.length; ) {
+      const semicolon = value.indexOf(';', at);
+      const next = semicolon < 0 ? value.length : semicolon;
+      let [from, to] = [at, next];
+      while (from < to && isBlank(value.charCodeAt(from))) from++;
+      while (to > from && isBlank(value.charCodeAt(to - 1))) to--;
+      if (from < to) take(value, from, to);
+      at = next + 1;
+    }
+  }
+}
+
+/** No-break space is a blank to some that read cookies. */
+function isBlank(code: number): boolean {
+  return code === SPACE || code === TAB || code === 0xa0;
+}
+
+/** By its first character: `m`, `M`, or `_` as of the protected prefixes. */
+function mayBeHubCookie(first: number): boolean {
+  return (first | 0x20) === 0x6d || first === 0x5f;
+}
+
+function nameOf(pair: string): string {
+  return pair.split('=', 1)[0] ?? '';
 }
 
 /**

@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type BodyReader, createBodyReader } from './body-reader.js';
 import { type ForwardedBy, formatRequestHead, formatResponseHead } from './forward-head.js';
@@ -7,14 +6,17 @@ import type { Route } from './proxy-state.js';
 import type { RequestHead } from './request-head.js';
 import { MAX_RESPONSE_HEAD_BYTES, parseResponseHead, type ResponseHead } from './response-head.js';
 import { ANSWER_TIMEOUT_MS, bytesMoved, STREAM_TIMEOUT_MS, Standstill } from './stall.js';
+import type { UpstreamConnection, UpstreamUser } from './upstream-connection.js';
 
 const MAX_INTERIM_ANSWERS = 16;
+/** Up to here head and body go out as one text, which costs less than two writes. */
+const MAX_JOINED_BYTES = 8 * 1024;
 
 /** What became of a request that was forwarded. */
 export type ExchangeEnd =
-  /** Answered completely. `upstream` may take this client's next request on the same route. */
-  | { readonly kind: 'answered'; readonly closeClient: boolean; readonly upstream: Duplex | undefined }
-  | { readonly kind: 'tunnel'; readonly upstream: Duplex; readonly first: Buffer | undefined }
+  /** Answered completely. `upstream` may take another request of this session on the same route. */
+  | { readonly kind: 'answered'; readonly closeClient: boolean; readonly upstream: UpstreamConnection | undefined }
+  | { readonly kind: 'tunnel'; readonly upstream: UpstreamConnection; readonly first: Buffer | undefined }
   /** No connection: nothing of the request was written. */
   | { readonly kind: 'unreachable' }
   /** The upstream ended or sent what is no valid answer, before anything went to the client. */
@@ -24,30 +26,39 @@ export type ExchangeEnd =
   /** It ended, sent nonsense or fell silent in the middle of the answer: the client can only be cut off. */
   | { readonly kind: 'broken'; readonly reason: string };
 
+/** Whose request it is. */
+export interface ExchangeOwner {
+  /** Asked when the answer's head goes out. */
+  mustCloseClient(): boolean;
+  /**
+   * @param mayBeUsed false for a connection that has not carried a request yet
+   * @returns `isUsed` when it has: then the server may be closing it just now
+   */
+  openUpstream(mayBeUsed: boolean): { upstream: UpstreamConnection; isUsed: boolean } | Promise<UpstreamConnection>;
+  /** The upstream takes more of the body again. */
+  onExchangeDrain(): void;
+  onExchangeHead(status: number): void;
+  onExchangeEnd(end: ExchangeEnd): void;
+}
+
 export interface ExchangeOptions {
-  readonly client: Socket;
+  readonly client: Duplex;
   readonly head: RequestHead;
   readonly route: Route;
   readonly by: ForwardedBy;
   readonly setCookies: readonly string[];
-  /** Asked when the answer's head goes out. */
-  readonly mustCloseClient: () => boolean;
-  /** The connection has a listener for errors of its own: without one an error would end the process. */
-  readonly open: () => Promise<Duplex> | Duplex;
-  /** The upstream takes more of the body again. */
-  readonly onDrain: () => void;
-  /** The head of the final answer, or of a switch of protocols, is about to go out. */
-  readonly onHead: (status: number) => void;
-  readonly onEnd: (end: ExchangeEnd) => void;
 }
 
 /** Forwards one request and its answer. The request's body is pushed in, already checked. */
-export class Exchange {
+export class Exchange implements UpstreamUser {
   readonly #options: ExchangeOptions;
-  #upstream: Duplex | undefined;
-  #waitingBody: Buffer[] = [];
+  readonly #owner: ExchangeOwner;
+  #upstream: UpstreamConnection | undefined;
+  #isUpstreamUsed = false;
+  #waitingBody: Buffer[] | undefined;
   #isBodyDone = false;
   #received: Buffer | undefined;
+  #hasReceived = false;
   #answer: ResponseHead | undefined;
   #reader: BodyReader | undefined;
   #interimAnswers = 0;
@@ -55,28 +66,41 @@ export class Exchange {
   #closesClient = false;
   #standstill: Standstill | undefined;
 
-  constructor(options: ExchangeOptions) {
+  constructor(owner: ExchangeOwner, options: ExchangeOptions) {
+    this.#owner = owner;
     this.#options = options;
   }
 
-  start(): void {
-    const upstream = this.#options.open();
-    if (!(upstream instanceof Promise)) return this.#begin(upstream);
-    upstream.then(
-      (duplex) => (this.#isOver ? void duplex.destroy() : this.#begin(duplex)),
+  /** @param body what is there of it already, checked */
+  start(body: readonly Buffer[], isBodyDone: boolean): void {
+    this.#isBodyDone = isBodyDone;
+    if (body.length > 0) this.#waitingBody = [...body];
+    this.#open(true);
+  }
+
+  #open(mayBeUsed: boolean): void {
+    const opened = this.#owner.openUpstream(mayBeUsed);
+    if (!(opened instanceof Promise)) {
+      this.#isUpstreamUsed = opened.isUsed;
+      return this.#begin(opened.upstream);
+    }
+    this.#isUpstreamUsed = false;
+    opened.then(
+      (upstream) => (this.#isOver ? upstream.destroy() : this.#begin(upstream)),
       () => this.#end({ kind: 'unreachable' }),
     );
   }
 
-  /** @returns false when no more should come before `onDrain` */
+  /** @returns false when no more should come before the owner is told of a drain */
   pushBody(pieces: readonly Buffer[], isDone: boolean): boolean {
     if (isDone) this.#isBodyDone = true;
     if (this.#upstream === undefined) {
-      this.#waitingBody.push(...pieces);
+      this.#waitingBody = [...(this.#waitingBody ?? []), ...pieces];
       return isDone;
     }
+    const { stream } = this.#upstream;
     let isFlowing = true;
-    for (const piece of pieces) if (this.#upstream.writable) isFlowing = this.#upstream.write(piece);
+    for (const piece of pieces) if (stream.writable) isFlowing = stream.write(piece);
     return isFlowing;
   }
 
@@ -85,10 +109,10 @@ export class Exchange {
     const upstream = this.#upstream;
     if (upstream === undefined) return;
     this.#standstill ??= new Standstill();
-    const silentMs = this.#standstill.look(bytesMoved(this.#options.client) + bytesMoved(upstream), nowMs);
-    const hasBegun = this.#reader !== undefined;
+    const silentMs = this.#standstill.look(bytesMoved(this.#options.client) + bytesMoved(upstream.stream), nowMs);
+    const hasBegun = this.#answer !== undefined;
     if (silentMs < (hasBegun ? STREAM_TIMEOUT_MS : ANSWER_TIMEOUT_MS)) return;
-    this.#release();
+    this.#upstream = undefined;
     upstream.destroy();
     this.#end(hasBegun ? { kind: 'broken', reason: 'nothing moved for long' } : { kind: 'timeout' });
   }
@@ -97,50 +121,58 @@ export class Exchange {
   abort(): void {
     this.#isOver = true;
     this.#upstream?.destroy();
+    this.#upstream = undefined;
   }
 
-  #begin(upstream: Duplex): void {
+  /** The client takes more of the answer again. */
+  onClientDrain(): void {
+    this.#upstream?.resume();
+  }
+
+  #begin(upstream: UpstreamConnection): void {
     const { head, route, by } = this.#options;
+    const { stream } = upstream;
+    const body = this.#waitingBody;
     this.#upstream = upstream;
-    upstream.on('data', this.#onData);
-    upstream.on('end', this.#onUpstreamEnd);
-    upstream.on('close', this.#onUpstreamLost);
-    upstream.on('error', this.#onUpstreamLost);
-    upstream.on('drain', this.#onUpstreamDrain);
-    upstream.cork();
-    upstream.write(formatRequestHead(head, route, by), 'latin1');
-    for (const piece of this.#waitingBody) upstream.write(piece);
-    upstream.uncork();
-    this.#waitingBody = [];
-    this.#options.client.on('drain', this.#onClientDrain);
-    if (!this.#isBodyDone && !upstream.writableNeedDrain) this.#options.onDrain();
+    this.#waitingBody = undefined;
+    upstream.use(this);
+    const text = formatRequestHead(head, route, by);
+    if (body === undefined) stream.write(text, 'latin1');
+    else {
+      stream.cork();
+      stream.write(text, 'latin1');
+      for (const piece of body) stream.write(piece);
+      stream.uncork();
+    }
+    if (!this.#isBodyDone && !stream.writableNeedDrain) this.#owner.onExchangeDrain();
   }
 
-  readonly #onData = (chunk: Buffer): void => {
-    if (this.#reader !== undefined) return this.#passBody(chunk);
+  onUpstreamData(chunk: Buffer, isBorrowed: boolean): void {
+    this.#hasReceived = true;
+    if (this.#reader !== undefined) return this.#passBody(chunk, isBorrowed);
     const received = this.#received === undefined ? chunk : Buffer.concat([this.#received, chunk]);
     this.#received = undefined;
-    const end = received.indexOf('\r\n\r\n');
+    const end = received.indexOf('\r\n\r\n', 0, 'latin1');
     if (end > MAX_RESPONSE_HEAD_BYTES || (end < 0 && received.length > MAX_RESPONSE_HEAD_BYTES)) {
       return this.#fail('answer head too large');
     }
     if (end < 0) {
-      this.#received = received;
+      this.#received = isBorrowed ? Buffer.from(received) : received;
       return;
     }
     const head = parseResponseHead(received.toString('latin1', 0, end), this.#options.head.method);
     if (typeof head === 'string') return this.#fail(head);
-    this.#takeHead(head, received.subarray(end + 4));
-  };
+    this.#takeHead(head, received.subarray(end + 4), isBorrowed);
+  }
 
-  #takeHead(head: ResponseHead, rest: Buffer): void {
+  #takeHead(head: ResponseHead, rest: Buffer, isBorrowed: boolean): void {
     const { client, route, by } = this.#options;
     if (head.status === 101) return this.#switch(head, rest);
     if (head.status < 200) {
       if (++this.#interimAnswers > MAX_INTERIM_ANSWERS) return this.#fail('too many interim answers');
       const isKnown = this.#options.head.version === '1.1';
       if (isKnown) client.write(formatResponseHead(head, route, by.isHub, { closeClient: false }), 'latin1');
-      if (rest.length > 0) this.#onData(rest);
+      if (rest.length > 0) this.onUpstreamData(rest, isBorrowed);
       return;
     }
     const isOldClient = this.#options.head.version === '1.0';
@@ -151,14 +183,21 @@ export class Exchange {
       unchunk ||
       !this.#isBodyDone ||
       this.#options.head.isUpgrade ||
-      this.#options.mustCloseClient();
+      this.#owner.mustCloseClient();
     this.#answer = head;
-    this.#options.onHead(head.status);
-    this.#reader = createBodyReader(head.framing, { payloadOnly: unchunk });
+    this.#owner.onExchangeHead(head.status);
     const options = { closeClient: this.#closesClient, setCookies: this.#options.setCookies, unchunk };
+    const text = formatResponseHead(head, route, by.isHub, options);
+    const { framing } = head;
+    const length = framing.kind === 'length' ? framing.length : framing.kind === 'none' ? 0 : -1;
+    if (rest.length === length && length <= MAX_JOINED_BYTES) {
+      client.write(length === 0 ? text : text + rest.toString('latin1'), 'latin1');
+      return this.#answered(true);
+    }
+    this.#reader = createBodyReader(framing, { payloadOnly: unchunk });
     client.cork();
-    client.write(formatResponseHead(head, route, by.isHub, options), 'latin1');
-    this.#passBody(rest);
+    client.write(text, 'latin1');
+    this.#passBody(rest, isBorrowed);
     client.uncork();
   }
 
@@ -171,73 +210,75 @@ export class Exchange {
       findField(head.fields, 'sec-websocket-accept') !== undefined;
     const upstream = this.#upstream;
     if (!isUpgrade || upstream === undefined) return this.#fail('switch of protocols that was not asked for');
-    this.#options.onHead(head.status);
+    this.#owner.onExchangeHead(head.status);
     client.write(formatResponseHead(head, route, by.isHub, { closeClient: false, setCookies }), 'latin1');
-    this.#release();
-    this.#end({ kind: 'tunnel', upstream, first: rest.length > 0 ? rest : undefined });
+    this.#upstream = undefined;
+    this.#end({ kind: 'tunnel', upstream, first: rest.length > 0 ? Buffer.from(rest) : undefined });
   }
 
-  #passBody(chunk: Buffer): void {
+  #passBody(chunk: Buffer, isBorrowed: boolean): void {
     const reader = this.#reader;
     if (reader === undefined || this.#isOver) return;
+    const { client } = this.#options;
     const { out, rest, error } = reader.push(chunk);
     if (error !== undefined) return this.#fail(error);
     let isFlowing = true;
-    for (const piece of out) isFlowing = this.#options.client.write(piece);
+    for (const piece of out) isFlowing = client.write(isBorrowed ? Buffer.from(piece) : piece);
     if (reader.done) this.#answered(rest === undefined);
     else if (!isFlowing) this.#upstream?.pause();
   }
 
   #answered(isClean: boolean): void {
     const upstream = this.#upstream;
-    this.#release();
+    this.#upstream = undefined;
     const isReusable =
-      isClean && this.#isBodyDone && this.#answer?.keepAlive === true && !this.#options.by.closeUpstream;
+      isClean &&
+      this.#isBodyDone &&
+      this.#answer?.keepAlive === true &&
+      !this.#options.by.closeUpstream &&
+      upstream?.isUsable === true;
     // Surplus bytes must never meet the next request (security.md P14).
-    if (!isReusable) upstream?.destroy();
+    if (isReusable) upstream.release();
+    else upstream?.destroy();
     this.#end({ kind: 'answered', closeClient: this.#closesClient, upstream: isReusable ? upstream : undefined });
   }
 
-  readonly #onUpstreamEnd = (): void => {
-    if (this.#isOver) return;
+  onUpstreamEnd(): void {
     if (this.#answer?.framing.kind === 'close') this.#answered(false);
-    else this.#onUpstreamLost();
-  };
-
-  readonly #onUpstreamLost = (): void => {
-    if (!this.#isOver) this.#fail('the connection ended before the answer did');
-  };
-
-  readonly #onUpstreamDrain = (): void => {
-    if (!this.#isBodyDone) this.#options.onDrain();
-  };
-
-  readonly #onClientDrain = (): void => void this.#upstream?.resume();
-
-  #fail(reason: string): void {
-    const hasBegun = this.#reader !== undefined;
-    const upstream = this.#upstream;
-    this.#release();
-    upstream?.destroy();
-    this.#end({ kind: hasBegun ? 'broken' : 'invalid', reason });
+    else this.onUpstreamClose();
   }
 
-  #release(): void {
-    this.#options.client.off('drain', this.#onClientDrain);
-    const upstream = this.#upstream;
-    if (upstream === undefined) return;
-    upstream.off('data', this.#onData);
-    upstream.off('end', this.#onUpstreamEnd);
-    upstream.off('close', this.#onUpstreamLost);
-    upstream.off('error', this.#onUpstreamLost);
-    upstream.off('drain', this.#onUpstreamDrain);
-    upstream.pause();
+  onUpstreamClose(): void {
+    if (this.#isOver) return;
+    if (this.#mayAskAgain()) {
+      this.#upstream?.destroy();
+      this.#upstream = undefined;
+      return this.#open(false);
+    }
+    this.#fail('the connection ended before the answer did');
+  }
+
+  /** A server may close a connection that was idle in the very moment when a request goes out; others are never repeated. */
+  #mayAskAgain(): boolean {
+    const { method, framing } = this.#options.head;
+    const isRepeatable = (method === 'GET' || method === 'HEAD') && framing.kind === 'none';
+    return this.#isUpstreamUsed && !this.#hasReceived && isRepeatable;
+  }
+
+  onUpstreamDrain(): void {
+    if (!this.#isBodyDone) this.#owner.onExchangeDrain();
+  }
+
+  #fail(reason: string): void {
+    const hasBegun = this.#answer !== undefined;
+    this.#upstream?.destroy();
     this.#upstream = undefined;
+    this.#end({ kind: hasBegun ? 'broken' : 'invalid', reason });
   }
 
   #end(end: ExchangeEnd): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#options.onEnd(end);
+    this.#owner.onExchangeEnd(end);
   }
 }

@@ -35,6 +35,13 @@ export interface GateParts {
   readonly isRevoked: (sessionId: string) => boolean;
 }
 
+interface FoundTicket {
+  readonly ticket: Ticket | undefined;
+  readonly token: string | undefined;
+  readonly isOfSomebodyElse: boolean;
+}
+
+const NO_COOKIES: readonly string[] = [];
 const PASS_UPSTREAM: Passed = { kind: 'pass', sessionId: undefined, setCookies: [] };
 // The longest `next` that the hub accepts; a longer one is left out, and the visitor starts at the server's first page.
 const MAX_NEXT_CHARACTERS = 4096;
@@ -63,13 +70,21 @@ export class Gate {
   async #answerOwnPath(head: RequestHead, route: Route): Promise<Verdict> {
     if (head.path !== `${route.prefix}${TICKET_PATH}` || head.isUpgrade) return answer(jsonAnswer(404, 'no such page'));
     if (head.method !== 'GET') return answer(jsonAnswer(405, 'only GET is possible here', [['Allow', 'GET']]));
-    const { ticket } = await this.#findTicket(head, route);
+    const { ticket } = await this.#verifyTicket(head, route);
     const hasTicket = ticket !== undefined;
     return answer(await redeemCode({ head, route, hasTicket, spent: this.#spent, ...this.#parts }));
   }
 
-  async #checkTicket(head: RequestHead, route: Route): Promise<Verdict> {
-    const { ticket, token, isOfSomebodyElse } = await this.#findTicket(head, route);
+  /** At once when the ticket is known. */
+  #checkTicket(head: RequestHead, route: Route): Verdict | Promise<Verdict> {
+    const tokens = cookieValues(head.fields, TICKET_COOKIE);
+    const found = this.#findTicket(tokens, route, (token) => this.#parts.tickets.findVerified(token));
+    if (found.ticket !== undefined) return this.#judge(head, route, found);
+    if (tokens.length === 0) return this.#judge(head, route, found);
+    return this.#verifyTicket(head, route).then((verified) => this.#judge(head, route, verified));
+  }
+
+  #judge(head: RequestHead, route: Route, { ticket, token, isOfSomebodyElse }: FoundTicket): Verdict {
     if (ticket === undefined || token === undefined) {
       if (isOfSomebodyElse) return answer(jsonAnswer(403, 'this server belongs to somebody else'));
       return answer(isNavigation(head) ? this.#sendToHub(head, route) : jsonAnswer(401, 'log in first'));
@@ -78,25 +93,30 @@ export class Gate {
       return answer(jsonAnswer(403, 'the request does not come from a page of this site'));
     }
     const renewed = this.#parts.renewal.findRenewed(token, ticket);
+    if (renewed === undefined) return { kind: 'pass', sessionId: ticket.session_id, setCookies: NO_COOKIES };
     const maxAgeSec = ticket.exp - ticket.iat;
-    const cookie = renewed && ticketCookie(route.prefix, renewed, maxAgeSec, this.#parts.settings.is_secure);
-    return { kind: 'pass', sessionId: ticket.session_id, setCookies: cookie === undefined ? [] : [cookie] };
+    const cookie = ticketCookie(route.prefix, renewed, maxAgeSec, this.#parts.settings.is_secure);
+    return { kind: 'pass', sessionId: ticket.session_id, setCookies: [cookie] };
+  }
+
+  async #verifyTicket(head: RequestHead, route: Route): Promise<FoundTicket> {
+    const tokens = cookieValues(head.fields, TICKET_COOKIE);
+    const verified = new Map<string, Ticket | undefined>();
+    for (const token of tokens) verified.set(token, await this.#parts.tickets.verifyTicket(token));
+    return this.#findTicket(tokens, route, (token) => verified.get(token));
   }
 
   /** Servers of one user lie below each other's paths, so a browser may send several tickets. */
-  async #findTicket(
-    head: RequestHead,
-    route: Route,
-  ): Promise<{ ticket?: Ticket; token?: string; isOfSomebodyElse: boolean }> {
+  #findTicket(tokens: readonly string[], route: Route, find: (token: string) => Ticket | undefined): FoundTicket {
     let isOfSomebodyElse = false;
-    for (const token of cookieValues(head.fields, TICKET_COOKIE)) {
-      const ticket = await this.#parts.tickets.verifyTicket(token);
+    for (const token of tokens) {
+      const ticket = find(token);
       if (ticket === undefined || ticket.path !== route.prefix || !this.#isLive(ticket)) continue;
       if (ticket.user === route.user && ticket.server === route.server)
         return { ticket, token, isOfSomebodyElse: false };
       isOfSomebodyElse = true;
     }
-    return { isOfSomebodyElse };
+    return { ticket: undefined, token: undefined, isOfSomebodyElse };
   }
 
   #isLive(ticket: Ticket): boolean {

@@ -5,46 +5,100 @@ export interface HeaderField {
   readonly value: string;
 }
 
+const TAB = 0x09;
+const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
+const COLON = 0x3a;
+const DELETE = 0x7f;
+
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-// Everything below a space but tab, CR and LF; the last two are checked by position.
-const CONTROL = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/;
-const BARE_LINE_BREAK = /\r(?!\n)|(?<!\r)\n/;
+const IS_TOKEN = Uint8Array.from({ length: 256 }, (_, code) => (TOKEN.test(String.fromCharCode(code)) ? 1 : 0));
 
-export function isToken(text: string): boolean {
-  return TOKEN.test(text);
-}
-
-/** True for a head or trailer section whose lines may be split at CRLF without changing their meaning. */
-export function hasOnlyCleanLines(section: string): boolean {
-  return !CONTROL.test(section) && !BARE_LINE_BREAK.test(section);
-}
+/** What {@link readHeaderFields} found wrong; constant text. */
+export type FieldsError = 'malformed header field' | 'too many header fields' | 'control character or bare line break';
 
 /**
- * Splits `Name: value`; `undefined` for a folded line, a blank before the colon or a name that is no token.
+ * Reads header lines in one pass: `Name: value`, lines parted by CRLF, none folded, no blank before the colon, no control
+ * characters but tabs in values.
+ *
+ * @param section latin1 text; the last line has no CRLF
+ * @param from where the first line begins
  * @see RFC 9112 section 5
  */
-export function parseHeaderField(line: string): HeaderField | undefined {
-  const colon = line.indexOf(':');
-  const name = line.slice(0, Math.max(colon, 0));
-  if (!TOKEN.test(name)) return undefined;
-  return { name, lower: name.toLowerCase(), value: trimBlanks(line, colon + 1) };
+export function readHeaderFields(section: string, from: number, limit: number): HeaderField[] | FieldsError {
+  const fields: HeaderField[] = [];
+  const end = section.length;
+  for (let at = from; ; ) {
+    if (fields.length === limit) return 'too many header fields';
+    const nameStart = at;
+    while (at < end && IS_TOKEN[section.charCodeAt(at)] === 1) at++;
+    // Also a line that begins with a blank, and an empty one.
+    if (at === nameStart || section.charCodeAt(at) !== COLON) return 'malformed header field';
+    const name = section.slice(nameStart, at);
+    do at++;
+    while (isBlank(section.charCodeAt(at)));
+    const valueStart = at;
+    let valueEnd = at;
+    for (; at < end; at++) {
+      const code = section.charCodeAt(at);
+      if (code > SPACE && code !== DELETE) valueEnd = at + 1;
+      else if (!isBlank(code)) break;
+    }
+    fields.push({ name, lower: lowerOf(name), value: section.slice(valueStart, valueEnd) });
+    if (at === end) return fields;
+    if (section.charCodeAt(at) !== CR || section.charCodeAt(at + 1) !== LF)
+      return 'control character or bare line break';
+    at += 2;
+  }
 }
 
-/** Not a regular expression: one with a lazy middle is quadratic in a value full of blanks. */
-function trimBlanks(line: string, from: number): string {
-  let start = from;
-  let end = line.length;
-  while (start < end && isBlank(line.charCodeAt(start))) start++;
-  while (end > start && isBlank(line.charCodeAt(end - 1))) end--;
-  return line.slice(start, end);
+/** One such line; `undefined` when it is anything else. */
+export function parseHeaderField(line: string): HeaderField | undefined {
+  const fields = readHeaderFields(line, 0, 2);
+  return typeof fields === 'string' || fields.length > 1 ? undefined : fields[0];
 }
 
 function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
+  return code === SPACE || code === TAB;
+}
+
+/** For answers about names, which come again and again. Bounded, since anybody can make names up. */
+export class NameMemo<T> {
+  readonly #known = new Map<string, T>();
+  readonly #find: (name: string) => T;
+
+  constructor(find: (name: string) => T) {
+    this.#find = find;
+  }
+
+  get(name: string): T {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const found = this.#find(name);
+    // A copy: a piece of a string keeps the whole of it, here somebody's request, in memory.
+    if (this.#known.size < MAX_NAMES && name.length <= MAX_NAME_CHARACTERS) this.#known.set(detached(name), found);
+    return found;
+  }
+}
+
+const MAX_NAMES = 512;
+const MAX_NAME_CHARACTERS = 64;
+
+const lowerNames = new NameMemo((name) => detached(name).toLowerCase());
+
+function lowerOf(name: string): string {
+  return lowerNames.get(name);
+}
+
+/** The same latin1 text, of which nothing larger is a part. */
+export function detached(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1');
 }
 
 /** Members of a comma-separated list, lower-case, without empty ones. */
 export function listMembers(value: string): string[] {
+  if (!value.includes(',')) return value === '' ? [] : [value.toLowerCase()];
   return value
     .split(',')
     .map((member) => member.trim().toLowerCase())
@@ -57,5 +111,6 @@ export function foldedName(lower: string): string {
 }
 
 export function findField(fields: readonly HeaderField[], lower: string): string | undefined {
-  return fields.find((field) => field.lower === lower)?.value;
+  for (const field of fields) if (field.lower === lower) return field.value;
+  return undefined;
 }

@@ -1,3 +1,5 @@
+import { NameMemo } from './header-fields.js';
+
 /** A Host header in its one form: lower case, without a final dot. */
 export interface RequestHost {
   /** `hub.example.org`, `127.0.0.1` or `[::1]`. */
@@ -12,6 +14,14 @@ export const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 /** `undefined` for anything that is not `name` or `name:port`. */
 export function parseHost(value: string): RequestHost | undefined {
+  return value.length <= MAX_HOST_CHARACTERS ? hosts.get(value) || undefined : undefined;
+}
+
+const MAX_HOST_CHARACTERS = 253 + ':65535'.length;
+/** Visitors use few. `false` for what is none. */
+const hosts = new NameMemo((value) => readHost(value) ?? false);
+
+function readHost(value: string): RequestHost | undefined {
   const [, rawName, rawPort] = HOST.exec(value) ?? [];
   if (rawName === undefined) return undefined;
   const lower = rawName.toLowerCase();

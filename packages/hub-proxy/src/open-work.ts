@@ -1,6 +1,7 @@
-/** Something that a removed route or a revoked session must end: a tunnel, or an answer still being sent. */
+/** A client's connection; what of it a removed route or a revoked session must end is a tunnel, or an answer being sent. */
 export interface OpenItem {
-  readonly routeIdentity: string;
+  /** Of the route that is used at the moment, `undefined` while none is. */
+  readonly routeIdentity: string | undefined;
   readonly sessionId: string | undefined;
   readonly isTunnel: boolean;
   /** Called every few seconds: gives up what stands still. */
@@ -13,10 +14,12 @@ export interface OpenItem {
 export class OpenWork {
   readonly #items = new Set<OpenItem>();
 
-  /** @returns takes it out again */
-  add(item: OpenItem): () => void {
+  add(item: OpenItem): void {
     this.#items.add(item);
-    return () => void this.#items.delete(item);
+  }
+
+  delete(item: OpenItem): void {
+    this.#items.delete(item);
   }
 
   get tunnelCount(): number {
@@ -26,11 +29,12 @@ export class OpenWork {
   }
 
   checkStalls(nowMs: number): void {
-    for (const item of this.#items) item.checkStall?.(nowMs);
+    for (const item of this.#items) if (isUnderWay(item)) item.checkStall?.(nowMs);
   }
 
-  closeWhere(matches: (item: OpenItem) => boolean, code: number): number {
-    const matching = [...this.#items].filter(matches);
+  /** Looks at what is under way only. */
+  closeWhere(matches: (item: OpenItem & { readonly routeIdentity: string }) => boolean, code: number): number {
+    const matching = [...this.#items].filter((item) => isUnderWay(item) && matches(item));
     for (const item of matching) item.close(code);
     return matching.length;
   }
@@ -40,7 +44,11 @@ export class OpenWork {
     const tunnels = [...this.#items].filter(({ isTunnel }) => isTunnel);
     for (const [index, tunnel] of tunnels.entries()) {
       const delayMs = Math.floor((milliseconds * index) / tunnels.length);
-      setTimeout(() => tunnel.close(code), delayMs).unref();
+      setTimeout(() => tunnel.isTunnel && tunnel.close(code), delayMs).unref();
     }
   }
+}
+
+function isUnderWay(item: OpenItem): item is OpenItem & { readonly routeIdentity: string } {
+  return item.routeIdentity !== undefined;
 }

@@ -22,12 +22,32 @@ const NOT_PLAIN = /[%;]|\/\.|\/\//;
  */
 export function parseRequestTarget(target: string): RequestPath | undefined {
   if (target.length > MAX_TARGET_BYTES) return undefined;
+  if (isPlain(target)) return { path: target, query: '' };
   const mark = target.indexOf('?');
   const path = mark < 0 ? target : target.slice(0, mark);
   const query = mark < 0 ? '' : target.slice(mark);
   if (!PATH.test(path) || (query !== '' && !QUERY.test(query))) return undefined;
   if (NOT_PLAIN.test(path) && !isUnambiguous(path)) return undefined;
   return { path, query };
+}
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
+const PLAIN_CHARACTERS = Uint8Array.from({ length: 128 }, (_, code) => {
+  const character = String.fromCharCode(code);
+  return PATH.test(`/${character}`) && !NOT_PLAIN.test(character) ? 1 : 0;
+});
+
+/** A path as most are, without a query, that all the rest of this file would accept: decided in one pass. */
+function isPlain(target: string): boolean {
+  if (target.charCodeAt(0) !== SLASH) return false;
+  let previous = SLASH;
+  for (let at = 1; at < target.length; at++) {
+    const code = target.charCodeAt(at);
+    if (PLAIN_CHARACTERS[code] !== 1 || (previous === SLASH && (code === SLASH || code === DOT))) return false;
+    previous = code;
+  }
+  return true;
 }
 
 function isUnambiguous(path: string): boolean {

@@ -153,6 +153,17 @@ export function routeKey(route: Pick<Route, 'host' | 'prefix'>): string {
 
 /** Two routes with one identity lead to the same running server for the same visitor: what is open may stay open. */
 export function routeIdentity(route: Route): string {
+  let identity = identities.get(route);
+  if (identity === undefined) {
+    identity = makeIdentity(route);
+    identities.set(route, identity);
+  }
+  return identity;
+}
+
+const identities = new WeakMap<Route, string>();
+
+function makeIdentity(route: Route): string {
   const target = formatTarget(route.target);
   return JSON.stringify([routeKey(route), target, route.auth, route.user, route.server, route.invocation_id]);
 }

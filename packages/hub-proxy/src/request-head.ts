@@ -1,12 +1,5 @@
 import type { Framing } from './body-reader.js';
-import {
-  findField,
-  foldedName,
-  type HeaderField,
-  hasOnlyCleanLines,
-  listMembers,
-  parseHeaderField,
-} from './header-fields.js';
+import { foldedName, type HeaderField, listMembers, NameMemo, readHeaderFields } from './header-fields.js';
 import { parseHost, type RequestHost } from './host.js';
 import { parseRequestTarget } from './path.js';
 
@@ -43,21 +36,28 @@ const REFUSED_METHODS = new Set(['CONNECT', 'TRACE', 'TRACK', 'PRI']);
 // Taking one of these away by naming it in Connection would change who is asking, or what.
 const NEVER_HOP_BY_HOP =
   /^(?:host|cookie|authorization|origin|referer|content-.*|transfer-encoding|expect|range|sec-.*|x-.*|forwarded|accept|user-agent|if-.*|te|trailer|date|cache-control)$/;
-const SINGLE_FIELDS = new Set([
-  'host',
-  'content-length',
-  'transfer-encoding',
-  'origin',
-  'authorization',
-  'upgrade',
-  'expect',
-  'content-type',
-  'sec-fetch-site',
-  'sec-fetch-mode',
-  'sec-fetch-dest',
-  'sec-websocket-key',
-  'sec-websocket-version',
-]);
+/** A bit for each field that may come once only. */
+const SINGLE_FIELDS = new Map(
+  [
+    'host',
+    'content-length',
+    'transfer-encoding',
+    'origin',
+    'authorization',
+    'upgrade',
+    'expect',
+    'content-type',
+    'sec-fetch-site',
+    'sec-fetch-mode',
+    'sec-fetch-dest',
+    'sec-websocket-key',
+    'sec-websocket-version',
+  ].map((name, index) => [name, 1 << index] as const),
+);
+const singleBits = new NameMemo((lower) => SINGLE_FIELDS.get(lower) ?? 0);
+const NOTHING_NAMED: ReadonlySet<string> = new Set();
+const NO_BODY: Framing = { kind: 'none' };
+const CHUNKED: Framing = { kind: 'chunked' };
 
 /** Whether a head may begin with this line; whether all of it is right is for {@link parseRequestHead}. */
 export function isRequestLine(line: string): boolean {
@@ -76,72 +76,91 @@ export function isRefusal(value: RequestHead | Refusal): value is Refusal {
  * @see RFC 9112, sections 2 to 6
  */
 export function parseRequestHead(head: string): RequestHead | Refusal {
-  if (!hasOnlyCleanLines(head)) return refuse(400, 'control character or bare line break in the head');
-  const lines = head.split('\r\n');
-  const [, method, target, major, minor] = REQUEST_LINE.exec(lines[0] ?? '') ?? [];
-  if (method === undefined || target === undefined) return refuse(400, 'malformed request line');
+  const lineEnd = head.indexOf('\r\n');
+  const line = REQUEST_LINE.exec(lineEnd < 0 ? head : head.slice(0, lineEnd));
+  if (line === null) return refuse(400, 'malformed request line');
+  const [, method = '', target = '', major, minor] = line;
   if (major !== '1' || (minor !== '0' && minor !== '1')) return refuse(505, 'unsupported version');
   if (REFUSED_METHODS.has(method)) return refuse(405, 'method not allowed');
-  if (lines.length - 1 > MAX_HEADER_FIELDS) return refuse(431, 'too many header fields');
   const parsed = parseRequestTarget(target);
   if (parsed === undefined) return refuse(400, 'request target not in origin form or ambiguous');
-  const fields: HeaderField[] = [];
-  const seen = new Set<string>();
-  for (let index = 1; index < lines.length; index++) {
-    const field = parseHeaderField(lines[index] ?? '');
-    if (field === undefined) return refuse(400, 'malformed header field');
-    if (SINGLE_FIELDS.has(field.lower) && seen.has(field.lower)) return refuse(400, 'repeated header field');
-    seen.add(field.lower);
-    fields.push(field);
-  }
-  return understand(fields, { method, target, ...parsed, version: minor === '0' ? '1.0' : '1.1' });
+  const fields = lineEnd < 0 ? [] : readHeaderFields(head, lineEnd + 2, MAX_HEADER_FIELDS);
+  if (typeof fields === 'string') return refuse(fields === 'too many header fields' ? 431 : 400, fields);
+  const { path, query } = parsed;
+  return understand(fields, { method, target, path, query, version: minor === '0' ? '1.0' : '1.1' });
 }
 
 type RequestLine = Pick<RequestHead, 'method' | 'target' | 'path' | 'query' | 'version'>;
 
 function understand(fields: readonly HeaderField[], line: RequestLine): RequestHead | Refusal {
-  const host = parseHost(findField(fields, 'host') ?? '');
+  let seen = 0;
+  let hostText = '';
+  let length: string | undefined;
+  let coding: string | undefined;
+  let upgrade: string | undefined;
+  let expect: string | undefined;
+  let connection: string | undefined;
+  for (const { lower, value } of fields) {
+    const bit = singleBits.get(lower);
+    if ((seen & bit) !== 0) return refuse(400, 'repeated header field');
+    seen |= bit;
+    if (lower === 'connection') connection = connection === undefined ? value : `${connection},${value}`;
+    else if (bit === 0) continue;
+    else if (lower === 'host') hostText = value;
+    else if (lower === 'content-length') length = value;
+    else if (lower === 'transfer-encoding') coding = value;
+    else if (lower === 'upgrade') upgrade = value;
+    else if (lower === 'expect') expect = value;
+  }
+  const host = parseHost(hostText);
   if (host === undefined) return refuse(400, 'no valid Host');
-  const framing = requestFraming(fields, line.version);
-  if (isRefusalOfFraming(framing)) return framing;
-  const named = new Set(
-    fields.filter(({ lower }) => lower === 'connection').flatMap(({ value }) => listMembers(value)),
-  );
+  const framing = length === undefined && coding === undefined ? NO_BODY : requestFraming(length, coding, line.version);
+  if ('status' in framing) return framing;
+  const named = connection === undefined ? NOTHING_NAMED : new Set(listMembers(connection));
   const wantsUpgrade = named.has('upgrade');
   const keepAlive = line.version === '1.1' && !named.has('close');
-  for (const option of ['close', 'keep-alive', 'upgrade', 'te']) named.delete(option);
-  if ([...named].some((name) => NEVER_HOP_BY_HOP.test(foldedName(name)))) {
-    return refuse(400, 'Connection names a field that is not hop-by-hop');
+  const connectionNamed = withoutOptions(named);
+  for (const name of connectionNamed) {
+    if (NEVER_HOP_BY_HOP.test(foldedName(name))) return refuse(400, 'Connection names a field that is not hop-by-hop');
   }
-  const expect = findField(fields, 'expect');
   if (expect !== undefined && expect.toLowerCase() !== '100-continue') return refuse(417, 'unknown expectation');
-  const upgrade = findField(fields, 'upgrade');
   const isUpgrade = upgrade !== undefined || wantsUpgrade;
   if (isUpgrade) {
     const isWebSocket = upgrade?.toLowerCase() === 'websocket' && wantsUpgrade;
-    const isBare = framing.kind === 'none' && findField(fields, 'content-length') === undefined && expect === undefined;
+    const isBare = framing.kind === 'none' && length === undefined && expect === undefined;
     if (!isWebSocket || line.method !== 'GET' || line.version !== '1.1' || !isBare) {
       return refuse(400, 'upgrade that is not a WebSocket handshake');
     }
   }
-  return { ...line, host, fields, framing, keepAlive, isUpgrade, connectionNamed: named };
+  const { method, target, path, query, version } = line;
+  return { method, target, path, query, version, host, fields, framing, keepAlive, isUpgrade, connectionNamed };
 }
 
-function requestFraming(fields: readonly HeaderField[], version: '1.0' | '1.1'): Framing | Refusal {
-  const length = findField(fields, 'content-length');
-  const coding = findField(fields, 'transfer-encoding');
+function requestFraming(
+  length: string | undefined,
+  coding: string | undefined,
+  version: '1.0' | '1.1',
+): Framing | Refusal {
   if (coding !== undefined) {
     if (length !== undefined) return refuse(400, 'two framings');
     if (version === '1.0' || coding.toLowerCase() !== 'chunked') return refuse(400, 'unknown transfer coding');
-    return { kind: 'chunked' };
+    return CHUNKED;
   }
-  if (length === undefined) return { kind: 'none' };
+  if (length === undefined) return NO_BODY;
   if (!/^[0-9]{1,15}$/.test(length)) return refuse(400, 'malformed Content-Length');
-  return length === '0' ? { kind: 'none' } : { kind: 'length', length: Number(length) };
+  const bytes = Number(length);
+  return bytes === 0 ? NO_BODY : { kind: 'length', length: bytes };
 }
 
-function isRefusalOfFraming(value: Framing | Refusal): value is Refusal {
-  return 'status' in value;
+/** What is left are names of fields. */
+function withoutOptions(named: ReadonlySet<string>): ReadonlySet<string> {
+  let names: Set<string> | undefined;
+  for (const name of named) {
+    if (name === 'close' || name === 'keep-alive' || name === 'upgrade' || name === 'te') continue;
+    names ??= new Set();
+    names.add(name);
+  }
+  return names ?? NOTHING_NAMED;
 }
 
 function refuse(status: Refusal['status'], reason: string): Refusal {

@@ -1,5 +1,5 @@
 import type { Framing } from './body-reader.js';
-import { findField, type HeaderField, hasOnlyCleanLines, listMembers, parseHeaderField } from './header-fields.js';
+import { type HeaderField, listMembers, readHeaderFields } from './header-fields.js';
 
 /** An answer's head that has one meaning only. */
 export interface ResponseHead {
@@ -24,40 +24,34 @@ const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]
  * @see RFC 9112 section 6.3
  */
 export function parseResponseHead(head: string, method: string): ResponseHead | string {
-  if (!hasOnlyCleanLines(head)) return 'control character or bare line break';
-  const lines = head.split('\r\n');
-  const [, minor, code, reason = ''] = STATUS_LINE.exec(lines[0] ?? '') ?? [];
+  const lineEnd = head.indexOf('\r\n');
+  const [, minor, code, reason = ''] = STATUS_LINE.exec(lineEnd < 0 ? head : head.slice(0, lineEnd)) ?? [];
   if (code === undefined) return 'malformed status line';
-  if (lines.length - 1 > MAX_RESPONSE_FIELDS) return 'too many header fields';
-  const fields: HeaderField[] = [];
-  for (let index = 1; index < lines.length; index++) {
-    const field = parseHeaderField(lines[index] ?? '');
-    if (field === undefined) return 'malformed header field';
-    fields.push(field);
-  }
+  const fields = lineEnd < 0 ? [] : readHeaderFields(head, lineEnd + 2, MAX_RESPONSE_FIELDS);
+  if (typeof fields === 'string') return fields;
   const status = Number(code);
-  const framing = responseFraming(fields, minor === '1', status, method);
-  if (typeof framing === 'string') return framing;
-  const connection = fields.filter(({ lower }) => lower === 'connection').flatMap(({ value }) => listMembers(value));
-  const keepAlive = minor === '1' && !connection.includes('close') && framing.kind !== 'close';
-  return { status, reason, fields, framing, keepAlive };
+  let length: string | undefined;
+  let coding: string | undefined;
+  let connection: string | undefined;
+  for (const { lower, value } of fields) {
+    if (lower === 'content-length') {
+      if (length !== undefined) return 'two framings';
+      length = value;
+    } else if (lower === 'transfer-encoding') {
+      if (coding !== undefined) return 'two framings';
+      coding = value;
+    } else if (lower === 'connection') connection = connection === undefined ? value : `${connection},${value}`;
+  }
+  if (length !== undefined && coding !== undefined) return 'two framings';
+  if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) return 'malformed Content-Length';
+  if (coding !== undefined && (minor === '0' || coding.toLowerCase() !== 'chunked')) return 'unknown transfer coding';
+  const framing = framingOf(status, method, length, coding !== undefined);
+  const isClosing = connection !== undefined && listMembers(connection).includes('close');
+  return { status, reason, fields, framing, keepAlive: minor === '1' && !isClosing && framing.kind !== 'close' };
 }
 
-function responseFraming(
-  fields: readonly HeaderField[],
-  isModern: boolean,
-  status: number,
-  method: string,
-): Framing | string {
-  const lengths = fields.filter(({ lower }) => lower === 'content-length');
-  const codings = fields.filter(({ lower }) => lower === 'transfer-encoding');
-  if (lengths.length > 1 || codings.length > 1 || (lengths.length > 0 && codings.length > 0)) return 'two framings';
-  const length = findField(fields, 'content-length');
-  if (length !== undefined && !/^[0-9]{1,15}$/.test(length)) return 'malformed Content-Length';
-  const coding = findField(fields, 'transfer-encoding');
-  if (coding !== undefined && (!isModern || coding.toLowerCase() !== 'chunked')) return 'unknown transfer coding';
+function framingOf(status: number, method: string, length: string | undefined, isChunked: boolean): Framing {
   if (method === 'HEAD' || status < 200 || status === 204 || status === 304) return { kind: 'none' };
-  if (coding !== undefined) return { kind: 'chunked' };
-  if (length === undefined) return { kind: 'close' };
-  return { kind: 'length', length: Number(length) };
+  if (isChunked) return { kind: 'chunked' };
+  return length === undefined ? { kind: 'close' } : { kind: 'length', length: Number(length) };
 }

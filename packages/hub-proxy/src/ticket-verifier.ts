@@ -1,6 +1,7 @@
 import { type Shape, ShapeError } from '@metalhub/base/shape.js';
 import { type Ticket, type TicketCode, ticketCodeShape, ticketShape } from '@metalhub/wire/ticket.js';
 import { type CryptoKey, compactVerify, errors, importJWK } from 'jose';
+import { detached } from './header-fields.js';
 import type { PublicKey } from './proxy-state.js';
 
 const MAX_TICKET_CHARACTERS = 4096;
@@ -12,8 +13,11 @@ export class TicketVerifier {
   #keys = new Map<string, CryptoKey>();
   #turn = 0;
   #keysText = '[]';
-  /** Verified tickets by their text, the least recently used first. */
-  readonly #tickets = new Map<string, Promise<Ticket | undefined>>();
+  /** Verified tickets by their text: those looked at lately, and those from before. */
+  #recent = new Map<string, Ticket>();
+  #earlier = new Map<string, Ticket>();
+  /** Being verified. */
+  readonly #pending = new Map<string, Promise<Ticket | undefined>>();
 
   /** Replaces the keys. Tickets of a key that is gone are no longer valid; with the same keys all stay verified. */
   async setKeys(keys: readonly PublicKey[]): Promise<void> {
@@ -25,27 +29,47 @@ export class TicketVerifier {
     if (turn !== this.#turn) return;
     this.#keys = new Map(imported);
     this.#keysText = keysText;
-    this.#tickets.clear();
+    this.#recent.clear();
+    this.#earlier.clear();
+  }
+
+  /** A ticket that was verified before, `undefined` when it has to be (again). */
+  findVerified(token: string): Ticket | undefined {
+    const recent = this.#recent.get(token);
+    if (recent !== undefined) return recent;
+    const earlier = this.#earlier.get(token);
+    if (earlier !== undefined) this.#remember(token, earlier);
+    return earlier;
   }
 
   /** `undefined` for anything that the hub did not sign as a ticket. */
-  verifyTicket(token: string): Promise<Ticket | undefined> {
-    if (token.length > MAX_TICKET_CHARACTERS) return Promise.resolve(undefined);
-    const cached = this.#tickets.get(token);
-    if (cached !== undefined) {
-      this.#tickets.delete(token);
-      this.#tickets.set(token, cached);
-      return cached;
-    }
-    const verified = this.#verify(token, ticketShape);
-    this.#tickets.set(token, verified);
-    for (const oldest of this.#tickets.keys()) {
-      if (this.#tickets.size <= CACHE_SIZE) break;
-      this.#tickets.delete(oldest);
-    }
-    // A forgery must not push a visitor's ticket out for long.
-    void verified.then((ticket) => ticket === undefined && this.#tickets.delete(token));
+  async verifyTicket(token: string): Promise<Ticket | undefined> {
+    if (token.length > MAX_TICKET_CHARACTERS) return undefined;
+    const known = this.findVerified(token);
+    if (known !== undefined) return known;
+    const pending = this.#pending.get(token) ?? this.#verifyAndRemember(token);
+    return pending;
+  }
+
+  #verifyAndRemember(token: string): Promise<Ticket | undefined> {
+    const keys = this.#keys;
+    const verified = this.#verify(token, ticketShape).then((ticket) => {
+      // Forgeries are not remembered, nor what was signed with a key that has gone meanwhile.
+      if (ticket !== undefined && keys === this.#keys) this.#remember(token, ticket);
+      return ticket;
+    });
+    this.#pending.set(token, verified);
+    const forget = (): void => void this.#pending.delete(token);
+    verified.then(forget, forget);
     return verified;
+  }
+
+  #remember(token: string, ticket: Ticket): void {
+    if (this.#recent.size >= CACHE_SIZE / 2) {
+      this.#earlier = this.#recent;
+      this.#recent = new Map();
+    }
+    this.#recent.set(detached(token), ticket);
   }
 
   verifyCode(token: string): Promise<TicketCode | undefined> {

@@ -3,7 +3,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { Duplex } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
-import { runTunnel } from './tunnel.js';
+import { Tunnel } from './tunnel.js';
+import { UpstreamConnection } from './upstream-connection.js';
 
 async function socketPair(): Promise<{ near: Socket; far: Socket; server: Server }> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
@@ -12,6 +13,18 @@ async function socketPair(): Promise<{ near: Socket; far: Socket; server: Server
   const far = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true });
   const [near] = (await once(server, 'connection')) as [Socket];
   return { near, far, server };
+}
+
+/** Listens to the client as a ClientConnection does. */
+function runTunnel(client: Socket, upstream: Duplex, first: Buffer | undefined, onEnd: () => void): void {
+  const tunnel = new Tunnel(client, new UpstreamConnection(upstream), { onActivity() {}, onEnd });
+  client.on('data', (chunk: Buffer) => tunnel.onClientData(chunk));
+  client.on('end', () => tunnel.onClientEnd());
+  client.on('drain', () => tunnel.onClientDrain());
+  client.on('error', () => client.destroy());
+  client.on('close', (hadError: boolean) => tunnel.onClientClose(hadError));
+  tunnel.start(first);
+  upstream.resume();
 }
 
 function closeAll(...pairs: { far: Socket; server: Server }[]): void {
@@ -32,7 +45,7 @@ t.test('what the upstream said before it closed reaches a client that reads slow
   upstream.far.end();
   const gone = once(upstream.near, 'close');
   const ended = new Promise<void>((resolve) => {
-    runTunnel(client.near, upstream.near, sent, { onActivity() {}, onEnd: resolve });
+    runTunnel(client.near, upstream.near, sent, resolve);
   });
   await gone;
   let received = 0;
@@ -54,7 +67,7 @@ t.test('what a client said before it closed reaches an upstream that reads slowl
     },
   });
   const ended = new Promise<void>((resolve) => {
-    runTunnel(client.near, upstream, undefined, { onActivity() {}, onEnd: resolve });
+    runTunnel(client.near, upstream, undefined, resolve);
   });
   for (const text of ['first', 'last']) {
     client.far.write(text);
@@ -79,7 +92,7 @@ t.test('an aborted client ends the upstream', async (t) => {
   const upstream = await socketPair();
   t.teardown(() => closeAll(client, upstream));
   const ended = new Promise<void>((resolve) => {
-    runTunnel(client.near, upstream.near, undefined, { onActivity() {}, onEnd: resolve });
+    runTunnel(client.near, upstream.near, undefined, resolve);
   });
   upstream.far.resume();
   client.far.destroy();

@@ -1,107 +1,125 @@
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import type { UpstreamConnection, UpstreamUser } from './upstream-connection.js';
 import { closeFrame, FrameBoundary } from './websocket-frames.js';
 
 // How long the other side may take to answer a close frame, or to finish after a half-close.
 const CLOSE_WAIT_MS = 5 * SECOND_MS;
 const HALF_OPEN_MS = 60 * SECOND_MS;
+const KEEP_ALIVE_MS = 60 * SECOND_MS;
 
-export interface Tunnel {
-  /** Sends a close frame between two frames, then ends both sides. */
-  close(code: number): void;
+export interface TunnelHooks {
+  readonly onActivity: () => void;
+  readonly onEnd: () => void;
 }
 
 /**
  * Passes bytes both ways until both sides are gone. Half-closes are passed on, a slow reader slows its writer.
  *
- * @param upstreamFirst what the upstream sent right behind its 101
+ * What the client sends is handed in by whoever listens to it.
  */
-export function runTunnel(
-  client: Socket,
-  upstream: Duplex,
-  upstreamFirst: Buffer | undefined,
-  hooks: { onActivity: () => void; onEnd: () => void },
-): Tunnel {
-  const toClient = new FrameBoundary();
-  let closeCode: number | undefined;
-  let isCloseSent = false;
-  let timer: NodeJS.Timeout | undefined;
-  let isOver = false;
+export class Tunnel implements UpstreamUser {
+  readonly #client: Duplex;
+  readonly #upstream: UpstreamConnection;
+  readonly #hooks: TunnelHooks;
+  readonly #toClient = new FrameBoundary();
+  #closeCode: number | undefined;
+  #isCloseSent = false;
+  #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
 
-  function finish(): void {
-    if (isOver) return;
-    isOver = true;
-    clearTimeout(timer);
-    client.destroy();
-    upstream.destroy();
-    hooks.onEnd();
+  constructor(client: Duplex, upstream: UpstreamConnection, hooks: TunnelHooks) {
+    this.#client = client;
+    this.#upstream = upstream;
+    this.#hooks = hooks;
+    if ('setKeepAlive' in client && typeof client.setKeepAlive === 'function') client.setKeepAlive(true, KEEP_ALIVE_MS);
   }
 
-  function finishWithin(milliseconds: number): void {
-    clearTimeout(timer);
-    timer = setTimeout(finish, milliseconds);
+  /** @param first what the upstream sent right behind its 101 */
+  start(first: Buffer | undefined): void {
+    this.#upstream.use(this);
+    this.#client.resume();
+    if (first !== undefined) this.onUpstreamData(first, false);
   }
 
-  function sendClose(code: number): void {
-    isCloseSent = true;
-    client.end(closeFrame(code));
+  /** Sends a close frame between two frames, then ends both sides. */
+  close(code: number): void {
+    if (this.#isOver || this.#closeCode !== undefined) return;
+    this.#closeCode = code;
+    if (this.#toClient.isAtBoundary) this.#sendClose(code);
+    this.#finishWithin(CLOSE_WAIT_MS);
   }
 
-  function passToClient(chunk: Buffer): void {
-    if (isCloseSent) return;
-    hooks.onActivity();
-    if (closeCode === undefined) {
-      toClient.push(chunk);
-      if (!client.write(chunk)) upstream.pause();
+  onClientData(chunk: Buffer): void {
+    this.#hooks.onActivity();
+    const { stream } = this.#upstream;
+    if (stream.writable && !stream.write(chunk)) this.#client.pause();
+  }
+
+  onClientEnd(): void {
+    this.#upstream.stream.end();
+    this.#finishWithin(HALF_OPEN_MS);
+  }
+
+  onClientDrain(): void {
+    this.#upstream.resume();
+  }
+
+  onClientClose(hadError: boolean): void {
+    this.#onSideClosed(hadError, this.#upstream.stream);
+  }
+
+  onUpstreamData(chunk: Buffer, isBorrowed: boolean): void {
+    if (this.#isCloseSent) return;
+    this.#hooks.onActivity();
+    const owned = isBorrowed ? Buffer.from(chunk) : chunk;
+    if (this.#closeCode === undefined) {
+      this.#toClient.push(owned);
+      if (!this.#client.write(owned)) this.#upstream.pause();
       return;
     }
-    client.write(toClient.takeUntilBoundary(chunk));
-    if (toClient.isAtBoundary) sendClose(closeCode);
+    this.#client.write(this.#toClient.takeUntilBoundary(owned));
+    if (this.#toClient.isAtBoundary) this.#sendClose(this.#closeCode);
   }
 
-  client.setNoDelay(true);
-  client.setKeepAlive(true, 60 * SECOND_MS);
-  upstream.on('data', passToClient);
-  upstream.on('drain', () => client.resume());
-  upstream.on('end', () => {
-    client.end();
-    finishWithin(HALF_OPEN_MS);
-  });
-  client.on('data', (chunk: Buffer) => {
-    hooks.onActivity();
-    if (upstream.writable && !upstream.write(chunk)) client.pause();
-  });
-  client.on('drain', () => upstream.resume());
-  client.on('end', () => {
-    upstream.end();
-    finishWithin(HALF_OPEN_MS);
-  });
-  for (const [side, other] of [
-    [client, upstream],
-    [upstream, client],
-  ] as const) {
-    side.on('error', finish);
-    // What it sent may still wait to be written to the other side: that one ends by itself, or after a time.
-    side.on('close', (hadError?: boolean) => {
-      if (hadError === true || other.destroyed || other.writableFinished) finish();
-      else {
-        other.end();
-        finishWithin(CLOSE_WAIT_MS);
-        other.once('finish', finish);
-      }
-    });
+  onUpstreamEnd(): void {
+    this.#client.end();
+    this.#finishWithin(HALF_OPEN_MS);
   }
-  if (upstreamFirst !== undefined) passToClient(upstreamFirst);
-  client.resume();
-  upstream.resume();
 
-  return {
-    close(code) {
-      if (isOver || closeCode !== undefined) return;
-      closeCode = code;
-      if (toClient.isAtBoundary) sendClose(code);
-      finishWithin(CLOSE_WAIT_MS);
-    },
-  };
+  onUpstreamDrain(): void {
+    this.#client.resume();
+  }
+
+  onUpstreamClose(hadError: boolean): void {
+    this.#onSideClosed(hadError, this.#client);
+  }
+
+  /** What it sent may still wait to be written to the other side: that one ends by itself, or after a time. */
+  #onSideClosed(hadError: boolean, other: Duplex): void {
+    if (this.#isOver) return;
+    if (hadError || other.destroyed || other.writableFinished) return this.#finish();
+    other.end();
+    this.#finishWithin(CLOSE_WAIT_MS);
+    other.once('finish', () => this.#finish());
+  }
+
+  #sendClose(code: number): void {
+    this.#isCloseSent = true;
+    this.#client.end(closeFrame(code));
+  }
+
+  #finishWithin(milliseconds: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#finish(), milliseconds);
+  }
+
+  #finish(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    this.#client.destroy();
+    this.#upstream.destroy();
+    this.#hooks.onEnd();
+  }
 }

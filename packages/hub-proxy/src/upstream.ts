@@ -4,6 +4,7 @@ import { connect as connectTls } from 'node:tls';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { Target, TcpTarget } from './target.js';
+import { SharedReader, UpstreamConnection } from './upstream-connection.js';
 
 const MAX_WAIT_MS = 10 * SECOND_MS;
 const RETRY_MS = 25;
@@ -21,12 +22,17 @@ export interface UpstreamOptions {
  *
  * @param isGone whether the client no longer waits
  */
-export function connectUpstream(target: Target, isGone: () => boolean, options: UpstreamOptions = {}): Promise<Duplex> {
+export function connectUpstream(
+  target: Target,
+  isGone: () => boolean,
+  options: UpstreamOptions = {},
+): Promise<UpstreamConnection> {
   const startedMs = performance.now();
   return new Promise((resolve, reject) => {
     function attempt(): void {
       if (isGone()) return reject(new Error('aborted'));
-      const socket = open(target, options);
+      const reader = isEncrypted(target) ? undefined : new SharedReader();
+      const socket = open(target, options, reader);
       const fail = (error: Error): void => {
         clearTimeout(timer);
         socket.destroy();
@@ -39,11 +45,11 @@ export function connectUpstream(target: Target, isGone: () => boolean, options: 
       socket.once(isEncrypted(target) ? 'secureConnect' : 'connect', () => {
         clearTimeout(timer);
         socket.off('error', fail);
-        socket.on('error', () => socket.destroy());
+        const connection = new UpstreamConnection(socket, reader);
         if (isGone()) {
-          socket.destroy();
+          connection.destroy();
           reject(new Error('aborted'));
-        } else resolve(socket);
+        } else resolve(connection);
       });
     }
     attempt();
@@ -54,11 +60,12 @@ function isEncrypted(target: Target): target is TcpTarget {
   return target.kind === 'tcp' && target.tls;
 }
 
-function open(target: Target, { ca }: UpstreamOptions): Duplex {
-  if (target.kind === 'unix') return connect({ path: target.path, allowHalfOpen: true });
+function open(target: Target, { ca }: UpstreamOptions, reader: SharedReader | undefined): Duplex {
+  const onread = reader && { onread: reader.options };
+  if (target.kind === 'unix') return connect({ path: target.path, allowHalfOpen: true, ...onread });
   const { host, port } = target;
   const where: NetConnectOpts = { host, port, allowHalfOpen: true, noDelay: true };
-  if (!target.tls) return connect(where);
+  if (!target.tls) return connect({ ...where, ...onread });
   return connectTls({
     ...where,
     ...(isIP(host) === 0 && { servername: host }),

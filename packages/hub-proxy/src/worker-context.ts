@@ -1,10 +1,12 @@
 import type { Log } from '@metalhub/base/log.js';
 import type { Activity } from './activity.js';
+import type { Deadlines } from './deadlines.js';
 import type { Gate } from './gate.js';
 import type { HubForward } from './hub-forward.js';
 import type { OpenWork } from './open-work.js';
 import type { RefusalLog } from './refusal-log.js';
 import type { Settings } from './settings.js';
+import type { UpstreamPool } from './upstream-pool.js';
 import type { WorkerMetrics } from './worker-metrics.js';
 import type { WorkerState } from './worker-state.js';
 
@@ -17,6 +19,8 @@ export interface WorkerContext {
   readonly gate: Gate;
   readonly forward: HubForward;
   readonly work: OpenWork;
+  readonly deadlines: Deadlines;
+  readonly pool: UpstreamPool;
   readonly activity: Activity;
   readonly refusals: RefusalLog;
   readonly metrics: WorkerMetrics;

@@ -4,6 +4,7 @@ import { type Clock, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import { Activity } from './activity.js';
 import { ClientConnection, DRAIN_LINGER_MS } from './client-connection.js';
 import { ConnectionLimit, MAX_CONNECTIONS } from './connection-limit.js';
+import { Deadlines } from './deadlines.js';
 import { fittingConnections } from './descriptor-budget.js';
 import { Gate } from './gate.js';
 import type { WorkerReport } from './generation-protocol.js';
@@ -15,6 +16,7 @@ import type { Settings } from './settings.js';
 import { STALL_SWEEP_MS } from './stall.js';
 import { TicketRenewal } from './ticket-renewal.js';
 import { TicketVerifier } from './ticket-verifier.js';
+import { UpstreamPool } from './upstream-pool.js';
 import { GOING_AWAY } from './websocket-frames.js';
 import type { WorkerContext } from './worker-context.js';
 import { openDescriptors, WorkerMetrics } from './worker-metrics.js';
@@ -60,6 +62,7 @@ export class Worker {
     const isRevoked = (sessionId: string): boolean => state.isRevoked(sessionId);
     const metrics = new WorkerMetrics();
     forward.failures.on('failed', (kind, error) => metrics.upstreamFailed(kind, error));
+    const deadlines = new Deadlines();
     this.#context = {
       settings,
       hosts: new Set(settings.hosts),
@@ -68,6 +71,8 @@ export class Worker {
       gate: new Gate({ settings, clock, tickets: this.#tickets, renewal, isRevoked }),
       forward,
       work: new OpenWork(),
+      deadlines,
+      pool: new UpstreamPool(deadlines),
       activity: new Activity(clock),
       refusals: new RefusalLog(log, clock),
       metrics,
@@ -153,6 +158,7 @@ export class Worker {
   async close(): Promise<void> {
     clearTimeout(this.#deadline);
     clearInterval(this.#sweep);
+    this.#context.pool.clear();
     await this.#context.forward.close();
   }
 
