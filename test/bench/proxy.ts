@@ -13,7 +13,16 @@ import {
   startNginx,
 } from './proxy/contestants.js';
 import { makeTicket, startHubProxy } from './proxy/hub-proxy.js';
-import { MEASUREMENTS, measureMemory, type Row, type Subject, showTable, warmUp } from './proxy/rows.js';
+import { measureRoutes, ROUTES_PRESENT } from './proxy/routes.js';
+import {
+  MEASUREMENTS,
+  measureBrowserRequest,
+  measureMemory,
+  type Row,
+  type Subject,
+  showTable,
+  warmUp,
+} from './proxy/rows.js';
 import { startUpstream } from './proxy/upstream.js';
 
 /**
@@ -34,6 +43,7 @@ const { values, positionals } = parseArgs({
 
 /** As many as descriptors allow where their number is bounded at 20,000: each needs one in a proxy for either side. */
 const IDLE_WEBSOCKETS = 9500;
+const ROUTES = 10_000;
 
 function makeSurroundings(): Surroundings {
   const directory = mkdtempSync(join(tmpdir(), 'bench-proxy-'));
@@ -102,6 +112,27 @@ async function oneByOne(starters: readonly Starter[], cookie: string): Promise<R
   return rows;
 }
 
+/** With 10,000 routes: added, listed and removed where that is possible, else as part of the configuration. */
+async function withRoutes(starters: readonly Starter[], around: Surroundings, cookie: string): Promise<Row[]> {
+  if (!isWanted('routes')) return [];
+  const rows: Row[] = [];
+  const count = values.quick ? 1000 : ROUTES;
+  const start = new Map([...starters, ['nginx', () => startNginx(around, count)] as const]);
+  for (const [name] of starters) {
+    if (!['hub-proxy', 'configurable-http-proxy', 'nginx'].includes(name)) continue;
+    const contestant = await start.get(name)?.();
+    if (contestant === undefined) continue;
+    const subject = { contestant, cookie };
+    await warmUp(subject);
+    const whilePresent = (): Promise<number> => measureBrowserRequest(subject, values.quick ? 1000 : 3000);
+    if (contestant.routes === undefined) {
+      rows.push({ what: ROUTES_PRESENT, who: contestant.name, value: await whilePresent() });
+    } else rows.push(...(await measureRoutes(contestant, contestant.routes, { count, whilePresent })));
+    await contestant.stop();
+  }
+  return rows;
+}
+
 async function main(): Promise<void> {
   const begin = performance.now();
   const around = makeSurroundings();
@@ -130,6 +161,7 @@ async function main(): Promise<void> {
     ticket.cookie,
   );
   rows.push(...(await oneByOne(starters, ticket.cookie)));
+  rows.push(...(await withRoutes(starters, around, ticket.cookie)));
   showTable(rows);
   console.log(
     `load after: ${readFileSync('/proc/loadavg', 'utf8').trim()}; took ${((performance.now() - begin) / 1000).toFixed(0)} s`,

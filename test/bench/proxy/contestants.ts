@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { callApi, expectStatus, type RouteApi } from './routes.js';
 
 /** A proxy under test, running. */
 export interface Contestant {
@@ -13,6 +14,8 @@ export interface Contestant {
   /** Prefix of its route to the upstream, with both slashes. */
   readonly prefix: string;
   readonly stop: () => Promise<void>;
+  /** `undefined` when routes cannot be changed while it runs. */
+  readonly routes?: RouteApi;
 }
 
 export interface Surroundings {
@@ -171,8 +174,7 @@ https://:${tlsPort} {
   return { name: 'Caddy', pid: child.pid ?? 0, port, tlsPort, prefix: PREFIX, stop };
 }
 
-/** Its routes go through the REST API at `apiPort`, with the token `bench`. */
-export async function startChp(around: Surroundings, isTls: boolean): Promise<Contestant & { apiPort: number }> {
+export async function startChp(around: Surroundings, isTls: boolean): Promise<Contestant> {
   const [port, apiPort] = [freePort(), freePort()];
   const command = [
     ...['node', around.chpProgram, '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error'],
@@ -185,17 +187,18 @@ export async function startChp(around: Surroundings, isTls: boolean): Promise<Co
   await untilListening({ port });
   await untilListening({ port: apiPort });
   const target = `unix+http://${encodeURIComponent(around.upstreamPath)}`;
-  const response = await fetch(`http://127.0.0.1:${apiPort}/api/routes/user/anna`, {
-    method: 'POST',
-    headers: { authorization: 'token bench' },
-    body: JSON.stringify({ target }),
-  });
-  if (response.status !== 201) throw new Error(`configurable-http-proxy took no route: ${response.status}`);
+  const call = (method: string, path: string, body?: unknown): Promise<{ status: number; text: string }> =>
+    callApi({ port: apiPort }, method, path, { body, token: 'bench' });
+  const routes: RouteApi = {
+    add: async (name) => {
+      await expectStatus(call('POST', `/api/routes/user/${name}`, { target }), 201);
+    },
+    remove: async (name) => {
+      await expectStatus(call('DELETE', `/api/routes/user/${name}`), 204);
+    },
+    count: async () => Object.keys(JSON.parse(await expectStatus(call('GET', '/api/routes'), 200)) as object).length,
+  };
+  await routes.add('anna');
   const tlsPort = isTls ? port : undefined;
-  return { name: 'configurable-http-proxy', pid: child.pid ?? 0, port, tlsPort, prefix: PREFIX, stop, apiPort };
-}
-
-export function makeDirectory(path: string): string {
-  mkdirSync(path, { recursive: true });
-  return path;
+  return { name: 'configurable-http-proxy', pid: child.pid ?? 0, port, tlsPort, prefix: PREFIX, stop, routes };
 }

@@ -1,11 +1,11 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { type Contestant, freePort, type Surroundings, startPinned, untilListening } from './contestants.js';
+import { callApi, expectStatus, type RouteApi } from './routes.js';
 
 /** hub-proxy as installed: supervisor and worker, from sockets that are handed over. */
 export interface HubProxy extends Contestant {
-  call(method: string, path: string, body?: unknown): Promise<{ status: number; text: string }>;
+  readonly routes: RouteApi;
 }
 
 export const CONTROL_SOCKET = '/run/metalhub/proxy.sock';
@@ -67,35 +67,21 @@ export async function startHubProxy(
     { MALLOC_ARENA_MAX: '2' },
   );
   await untilListening({ path: CONTROL_SOCKET });
-  const call: HubProxy['call'] = (method, path, body) => callControl(method, path, body);
+  const call = (method: string, path: string, body?: unknown): Promise<{ status: number; text: string }> =>
+    callApi({ socketPath: CONTROL_SOCKET }, method, path, { body });
   await expectStatus(call('PUT', '/api/keys', { keys: [ticket.publicKey] }), 204);
   const target = `unix+http://${encodeURIComponent(SERVER_SOCKET)}`;
   const route = { target, auth: 'ticket', user: 'anna', server: '', token: 't'.repeat(43) };
   await expectStatus(call('POST', '/api/routes/user/anna/', route), 201);
   await expectStatus(call('POST', `/api/routes${UPSTREAM_PREFIX}`, { target, auth: 'upstream' }), 201);
-  return { name: 'hub-proxy', pid: child.pid ?? 0, port, tlsPort: undefined, prefix: '/user/anna/', stop, call };
-}
-
-export async function expectStatus(answer: Promise<{ status: number; text: string }>, status: number): Promise<void> {
-  const got = await answer;
-  if (got.status !== status) throw new Error(`${got.status} instead of ${status}: ${got.text}`);
-}
-
-function callControl(method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const text = body === undefined ? '' : JSON.stringify(body);
-    const headers =
-      body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
-    const call = request({ socketPath: CONTROL_SOCKET, method, path, headers }, (response) => {
-      let got = '';
-      response.setEncoding('utf8');
-      response.on('data', (piece: string) => {
-        got += piece;
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: got }));
-      response.on('error', reject);
-    });
-    call.on('error', reject);
-    call.end(text);
-  });
+  const routes: RouteApi = {
+    add: async (name) => {
+      await expectStatus(call('POST', `/api/routes/user/${name}/`, { ...route, user: name }), 201);
+    },
+    remove: async (name) => {
+      await expectStatus(call('DELETE', `/api/routes/user/${name}/`), 204);
+    },
+    count: async () => Object.keys(JSON.parse(await expectStatus(call('GET', '/api/routes'), 200)) as object).length,
+  };
+  return { name: 'hub-proxy', pid: child.pid ?? 0, port, tlsPort: undefined, prefix: '/user/anna/', stop, routes };
 }
