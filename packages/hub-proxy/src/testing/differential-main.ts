@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, METHODS } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,9 +95,9 @@ async function untilListening(): Promise<void> {
   throw new Error('nginx does not answer');
 }
 
-/** nginx knows letters, `_` and `-` only. */
-function isRefusedByNginx({ method }: ReadRequest): boolean {
-  return /[0-9]/.test(method);
+/** nginx knows methods of letters, `_` and `-` only; the server behind it, which says what it passed on, those of llhttp. */
+function isNotComparable({ method }: ReadRequest): boolean {
+  return /[0-9]/.test(method) || !METHODS.includes(method);
 }
 
 function comparable({ method, target, fields, body }: ReadRequest): string {
@@ -112,6 +112,18 @@ function isRouteRight(request: ReadRequest, route: string): boolean {
   return ours === '/' || ours === route || request.target === '/user/anna';
 }
 
+function findDifference(
+  requests: readonly ReadRequest[],
+): { ours: ReadRequest; theirs: ReadRequest | undefined } | undefined {
+  for (const [index, ours] of requests.entries()) {
+    const theirs = seen[index];
+    if (theirs === undefined && isNotComparable(ours)) return undefined;
+    const isSame = theirs !== undefined && comparable(theirs) === comparable(ours) && isRouteRight(ours, theirs.route);
+    if (!isSame) return { ours, theirs };
+  }
+  return undefined;
+}
+
 async function main(): Promise<void> {
   await startUpstream();
   writeConfiguration();
@@ -122,24 +134,23 @@ async function main(): Promise<void> {
     const text = makeRequest(random);
     const { requests } = readOurs(text);
     if (requests.length === 0) continue;
-    seen = [];
-    const answer = await send(text, requests.length);
-    for (const [index, request] of requests.entries()) {
-      compared++;
-      const theirs = seen[index];
-      if (theirs === undefined && isRefusedByNginx(request)) {
-        refused++;
-        break;
-      }
-      const isSame =
-        theirs !== undefined && comparable(theirs) === comparable(request) && isRouteRight(request, theirs.route);
-      if (isSame) continue;
-      differing++;
-      console.log(JSON.stringify({ text, ours: request, theirs, answer: answer.slice(0, 200) }, undefined, 1));
+    compared += requests.length;
+    let answer = '';
+    let wrong: { ours: ReadRequest; theirs: ReadRequest | undefined } | undefined;
+    // What nginx still did for the round before may have come in between: then it does not happen again.
+    for (let attempt = 0; attempt < 2 && (attempt === 0 || wrong !== undefined); attempt++) {
+      if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, 100));
+      seen = [];
+      answer = await send(text, requests.length);
+      wrong = findDifference(requests);
     }
+    if (requests.some(isNotComparable)) refused++;
+    if (wrong === undefined) continue;
+    differing++;
+    console.log(JSON.stringify({ text, ...wrong, answer: answer.slice(0, 200) }, undefined, 1));
   }
   console.log(
-    `${compared} accepted requests compared, ${refused} refused by nginx as known, ${differing} read differently`,
+    `${compared} accepted requests compared, ${refused} with methods that one of them refuses, ${differing} read differently`,
   );
   process.exit(differing === 0 ? 0 : 1);
 }
