@@ -52,7 +52,8 @@ t.test('P01 P02 P03 P06: what is refused reaches no upstream with a single byte'
   t.equal(server.received(), '');
   t.equal(hub.received(), '');
   t.notMatch(JSON.stringify(proxy.log.lines), /evil|abcd|miracles/, 'no byte of a request is logged');
-  t.ok(proxy.log.lines.length < 20, 'the log is bounded');
+  // Ten in each ten seconds, and how many more there were.
+  t.ok(proxy.log.lines.length < 25, 'the log is bounded');
 });
 
 t.test('P04: 300 random targets reach the upstream byte for byte or not at all', async (t) => {

@@ -117,7 +117,6 @@ function findDifference(
 ): { ours: ReadRequest; theirs: ReadRequest | undefined } | undefined {
   for (const [index, ours] of requests.entries()) {
     const theirs = seen[index];
-    if (theirs === undefined && isNotComparable(ours)) return undefined;
     const isSame = theirs !== undefined && comparable(theirs) === comparable(ours) && isRouteRight(ours, theirs.route);
     if (!isSame) return { ours, theirs };
   }
@@ -133,7 +132,8 @@ async function main(): Promise<void> {
   for (let round = 0; round < Number(count); round++) {
     const text = makeRequest(random);
     const { requests } = readOurs(text);
-    if (requests.length === 0) continue;
+    if (requests.some(isNotComparable)) refused++;
+    if (requests.length === 0 || requests.some(isNotComparable)) continue;
     compared += requests.length;
     let answer = '';
     let wrong: { ours: ReadRequest; theirs: ReadRequest | undefined } | undefined;
@@ -144,13 +144,12 @@ async function main(): Promise<void> {
       answer = await send(text, requests.length);
       wrong = findDifference(requests);
     }
-    if (requests.some(isNotComparable)) refused++;
     if (wrong === undefined) continue;
     differing++;
     console.log(JSON.stringify({ text, ...wrong, answer: answer.slice(0, 200) }, undefined, 1));
   }
   console.log(
-    `${compared} accepted requests compared, ${refused} with methods that one of them refuses, ${differing} read differently`,
+    `${compared} accepted requests compared, ${refused} left out for a method that one of them refuses, ${differing} read differently`,
   );
   process.exit(differing === 0 ? 0 : 1);
 }
