@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import { startProxy, type TestProxy } from './proxy.js';
-import { ticketClaims } from './tickets.js';
+import { SESSION_ID, ticketClaims } from './tickets.js';
 import { ok, type RecordingUpstream, startUpstream } from './upstream.js';
 
 /** A worker with both kinds of upstream, for tests of what goes through it. */
@@ -12,6 +12,8 @@ export interface Front {
   readonly hub: RecordingUpstream;
   /** Header line with a valid ticket. */
   readonly cookie: string;
+  /** The same for another login of Anna's. */
+  signIn(sessionId: string): Promise<string>;
 }
 
 export async function startFront(
@@ -29,6 +31,9 @@ export async function startFront(
     await hub.close();
     await proxy.close();
   });
-  const ticket = await proxy.key.sign(ticketClaims(Math.floor(Date.now() / SECOND_MS)));
-  return { proxy, server, hub, cookie: `Cookie: metalhub-ticket=${ticket}` };
+  const signIn = async (sessionId: string): Promise<string> => {
+    const claims = ticketClaims(Math.floor(Date.now() / SECOND_MS), { session_id: sessionId });
+    return `Cookie: metalhub-ticket=${await proxy.key.sign(claims)}`;
+  };
+  return { proxy, server, hub, cookie: await signIn(SESSION_ID), signIn };
 }

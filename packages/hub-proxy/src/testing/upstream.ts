@@ -8,6 +8,8 @@ export interface RecordingUpstream {
   readonly connections: number;
   /** Resolves when so many bytes, or a text, have come. */
   waitFor(text: string): Promise<void>;
+  /** Called with each connection to come. */
+  onConnection(take: (socket: Socket) => void): void;
   close(): Promise<void>;
 }
 
@@ -18,10 +20,12 @@ export function startUpstream(
 ): Promise<RecordingUpstream> {
   let all = '';
   let connections = 0;
+  let takeConnection: (socket: Socket) => void = () => undefined;
   const sockets = new Set<Socket>();
   const waiting = new Set<() => void>();
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
     connections++;
+    takeConnection(socket);
     sockets.add(socket);
     let head = '';
     socket.on('data', (chunk) => {
@@ -63,6 +67,9 @@ export function startUpstream(
             waiting.add(check);
             check();
           }),
+        onConnection: (take) => {
+          takeConnection = take;
+        },
         close: () =>
           new Promise((closed) => {
             for (const socket of sockets) socket.destroy();
