@@ -1,5 +1,5 @@
 import t from 'tap';
-import { boolean, integer, list, nullable, object, oneOf, optional, ShapeError, text } from './shape.js';
+import { boolean, integer, list, nullable, object, oneOf, optional, ShapeError, text, tolerant } from './shape.js';
 
 const shape = object({
   name: text({ pattern: /^[a-z]+$/, min: 1, max: 5 }),
@@ -39,4 +39,13 @@ t.test('S03: refuses a whole message for one unknown key, wrong type or number o
 
 t.test('names the place', async (t) => {
   t.throws(() => shape({ ...good, tags: ['a', 'bbb'] }, ''), { message: 'tags[1]: expected at most 2 characters' });
+});
+
+t.test('a tolerant shape leaves out what it does not know, at any depth, and is as strict otherwise', async (t) => {
+  const inner = object({ list: list(shape, 3) });
+  const later = { list: [{ ...good, added: 1 }], added: { more: true } };
+  t.throws(() => inner(later, ''), ShapeError);
+  t.strictSame(tolerant(inner)(later, ''), { list: [good] });
+  t.throws(() => tolerant(inner)({ list: [{ ...good, count: 'many', added: 1 }] }, ''), ShapeError);
+  t.throws(() => inner(later, ''), ShapeError, 'only there');
 });

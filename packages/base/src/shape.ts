@@ -67,6 +67,25 @@ export function list<T>(shape: Shape<T>, max: number): Shape<T[]> {
   };
 }
 
+/** Whether {@link object} leaves out keys that it does not know; set by {@link tolerant} while its shape checks. */
+let dropsUnknownKeys = false;
+
+/**
+ * The same shape, but keys that it does not know are left out: for messages between two versions of one program, of
+ * which the other may be the newer one. Never for what an untrusted peer sends.
+ */
+export function tolerant<T>(shape: Shape<T>): Shape<T> {
+  return (value, path) => {
+    const before = dropsUnknownKeys;
+    dropsUnknownKeys = true;
+    try {
+      return shape(value, path);
+    } finally {
+      dropsUnknownKeys = before;
+    }
+  };
+}
+
 type ObjectOf<S extends Record<string, Shape<unknown>>> = {
   [K in keyof S as undefined extends Shaped<S[K]> ? never : K]: Shaped<S[K]>;
 } & { [K in keyof S as undefined extends Shaped<S[K]> ? K : never]?: Exclude<Shaped<S[K]>, undefined> };
@@ -76,7 +95,8 @@ export function object<S extends Record<string, Shape<unknown>>>(shapes: S): Sha
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return fail(path, 'an object');
     const source = value as Record<string, unknown>;
     for (const key of Object.keys(source)) {
-      if (!Object.hasOwn(shapes, key)) return fail(path, `no key ${JSON.stringify(key.slice(0, 64))}`);
+      if (!dropsUnknownKeys && !Object.hasOwn(shapes, key))
+        return fail(path, `no key ${JSON.stringify(key.slice(0, 64))}`);
     }
     const result: Record<string, unknown> = {};
     for (const [key, shape] of Object.entries(shapes)) {

@@ -114,6 +114,17 @@ export const configSchema = Type.Object(
           description:
             'Restarted proxies that may live beside each other; the one with the fewest connections ends first.',
         }),
+        generations_memory_max: bytes(
+          'Memory that they may use together, beside the newest one; at most two fifths of the machine. Same order.',
+          '2G',
+        ),
+        workers: Type.Integer({
+          minimum: 0,
+          maximum: 16,
+          default: 0,
+          description:
+            'Processes that accept connections; 0 for one, and on machines with four and more cores for two.',
+        }),
       },
       { ...closed, default: {}, description: 'The public side.' },
     ),

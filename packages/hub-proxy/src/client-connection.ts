@@ -21,8 +21,6 @@ import type { WorkerContext } from './worker-context.js';
 export const HEAD_TIMEOUT_MS = 10 * SECOND_MS;
 export const KEEP_ALIVE_MS = 75 * SECOND_MS;
 export const BODY_STALL_MS = 60 * SECOND_MS;
-/** How long a draining worker leaves connections open that wait for a request, since one may be on its way. */
-export const DRAIN_LINGER_MS = 5 * SECOND_MS;
 const LINGER_CLOSE_MS = 2 * SECOND_MS;
 const MAX_PIPELINED_BYTES = 32 * 1024;
 const NO_PIECES: readonly Buffer[] = [];
@@ -88,9 +86,9 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     else this.#socket.destroy();
   }
 
-  /** Closes when nothing is under way, after a while in which a last request may still come. */
-  drain(): void {
-    if (this.#state === 'head' && this.#heads.isEmpty) this.#arm(DRAIN_LINGER_MS);
+  /** For a worker that ends: closes at once when nothing is under way. */
+  closeIfIdle(): void {
+    if (this.#state === 'head' && this.#heads.isEmpty) this.#close();
   }
 
   destroy(): void {
@@ -353,7 +351,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     this.#state = 'head';
     this.#isHeld = false;
     if (this.#socket.isPaused()) this.#socket.resume();
-    this.#arm(this.#context.isDraining() ? DRAIN_LINGER_MS : this.#heads.isEmpty ? KEEP_ALIVE_MS : HEAD_TIMEOUT_MS);
+    this.#arm(this.#heads.isEmpty ? KEEP_ALIVE_MS : HEAD_TIMEOUT_MS);
     // Not within this call: a client may have sent thousands of requests ahead.
     if (!this.#heads.isEmpty) setImmediate(() => this.#state === 'head' && !this.#socket.destroyed && this.#nextHead());
   }

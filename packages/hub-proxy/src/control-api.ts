@@ -13,6 +13,7 @@ import {
   routeRequestShape,
 } from '@metalhub/wire/proxy-api.js';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { WorkerReport } from './generation-protocol.js';
 import { registerMetrics } from './metrics-api.js';
 import {
   defaultRoute,
@@ -138,11 +139,7 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
 
   app.get('/api/status', async (): Promise<ProxyStatus> => {
     const [reports, hubReachable] = await Promise.all([supervisor.reports(), isListening(parts.allowed.hubSocketPath)]);
-    const generations = reports.map(
-      ({ activity: _activity, counters: _counters, started_ms, ...rest }): GenerationReport => {
-        return { ...rest, started: new Date(started_ms).toISOString() };
-      },
-    );
+    const generations = reports.map(describeWorker);
     return {
       version: parts.version,
       pid: process.pid,
@@ -167,6 +164,17 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
   }
 
   return app;
+}
+
+function describeWorker(report: WorkerReport): GenerationReport {
+  const { activity: _activity, counters: _counters, started_ms, draining_since_ms, deadline_ms, ...rest } = report;
+  const iso = (ms: number): string => new Date(ms).toISOString();
+  return {
+    ...rest,
+    started: iso(started_ms),
+    ...(draining_since_ms !== undefined && { draining_since: iso(draining_since_ms) }),
+    ...(deadline_ms !== undefined && { deadline: iso(deadline_ms) }),
+  };
 }
 
 /** The bytes behind `/api/routes`, as sent: a prefix is compared with requests byte by byte, so nothing is decoded. */

@@ -1,18 +1,18 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { list, object, type Shape, text } from '@metalhub/base/shape.js';
 import { addCounters, type Counters, countersShape } from './metrics-counters.js';
 
 /** What {@link CounterLedger} keeps over a restart of the supervisor. */
 const LEDGER_FILE = 'counters.json';
 /** A worker's last word: what it had counted at its end. */
-const FINAL_NAME = /^([1-9][0-9]{0,14})\.counters$/;
+const FINAL_NAME = /^([1-9][0-9.]{0,30})\.counters$/;
 /** More than may live at once; of more that ended without a last word the oldest are added up. */
 const MAX_LAST_KNOWN = 128;
 const MAX_FINISHED = 1000;
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
-const idShape = text({ pattern: /^[0-9]{1,16}\.[0-9]{1,16}$/, max: 40 });
+const idShape = text({ pattern: /^[0-9]{1,16}(?:\.[0-9]{1,16}){2}$/, max: 60 });
 const ledgerShape = object({
   own: countersShape,
   sum: countersShape,
@@ -24,6 +24,7 @@ const finalShape = object({ id: idShape, counters: countersShape });
 /** Part of a worker's report. Numbers of generations begin anew when none is left, so the start belongs to the name. */
 export interface Counted {
   readonly generation: number;
+  readonly pid: number;
   readonly started_ms: number;
   readonly counters?: Counters;
 }
@@ -58,7 +59,7 @@ export class CounterLedger {
       this.#finished = new Set(stored.finished);
       this.#lastKnown = new Map(stored.last_known.map(({ id, counters }) => [id, counters]));
     }
-    for (const generation of finalsIn(this.#directory)) this.settle(generation);
+    for (const worker of finalsIn(this.#directory)) this.settle(worker);
   }
 
   /** What a living generation reports. */
@@ -68,9 +69,12 @@ export class CounterLedger {
     if (counters !== undefined && !this.#finished.has(id)) this.#lastKnown.set(id, counters);
   }
 
-  /** A generation has ended, or seems to have. Without a last word what it reported before goes on counting. */
-  settle(generation: number): void {
-    const path = join(this.#directory, `${generation}.counters`);
+  /**
+   * A worker has ended. Without a last word what it reported before goes on counting.
+   * @param worker the name of its socket without `.sock`
+   */
+  settle(worker: string): void {
+    const path = join(this.#directory, `${worker}.counters`);
     const last = readFile(path, finalShape);
     if (last !== undefined) this.#finish(last.id, last.counters);
     this.count(`generations_ended|${last === undefined ? 'lost' : 'drained'}`);
@@ -106,13 +110,13 @@ export class CounterLedger {
   }
 }
 
-function idOf({ generation, started_ms }: Counted): string {
-  return `${generation}.${started_ms}`;
+function idOf({ generation, pid, started_ms }: Counted): string {
+  return `${generation}.${started_ms}.${pid}`;
 }
 
 /** A worker's last word. @param socketPath the worker's own socket */
 export function writeFinalCounters(socketPath: string, report: Counted): void {
-  const path = join(countersDirectory(dirname(socketPath)), `${report.generation}.counters`);
+  const path = join(countersDirectory(dirname(socketPath)), `${basename(socketPath, '.sock')}.counters`);
   writeFile(path, { id: idOf(report), counters: report.counters ?? {} });
 }
 
@@ -128,11 +132,11 @@ function makeDirectory(path: string): void {
   }
 }
 
-function finalsIn(directory: string): readonly number[] {
+function finalsIn(directory: string): readonly string[] {
   try {
     return readdirSync(directory)
-      .map((name) => Number(FINAL_NAME.exec(name)?.[1]))
-      .filter((generation) => Number.isSafeInteger(generation));
+      .map((name) => FINAL_NAME.exec(name)?.[1])
+      .filter((worker) => worker !== undefined);
   } catch {
     return [];
   }

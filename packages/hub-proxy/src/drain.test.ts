@@ -65,6 +65,39 @@ t.test('a draining worker finishes requests, keeps tunnels, and ends with the la
   t.pass('the worker is empty');
 });
 
+t.test('R01: requests on kept connections at any moment around a drain are all answered', async (t) => {
+  const { proxy, get, fields } = await setUp(t);
+  const post = ['POST /user/anna/x HTTP/1.1', ...fields, 'Content-Length: 3', '', 'abc'].join('\r\n');
+  const clients = Array.from({ length: 100 }, () => openClient(proxy.port, get('/x')));
+  await Promise.all(clients.map((client) => client.waitFor('soon')));
+  // Seeded, so that a failure can be seen again.
+  let seed = 71;
+  const random = (): number => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
+  const asked = clients.map(async (client, index) => {
+    await new Promise((resolve) => setTimeout(resolve, random() * 400));
+    client.send(index % 2 === 0 ? post : get('/y'));
+    const answers = (): number => client.received().match(/HTTP\/1\.1 200 OK.*?soon/gs)?.length ?? 0;
+    while (answers() < 2 && !client.socket.readableEnded) await new Promise((resolve) => setTimeout(resolve, 5));
+    return answers();
+  });
+  setTimeout(() => proxy.worker.drain(60_000), 200);
+  t.ok((await Promise.all(asked)).every((answers) => answers === 2));
+  proxy.worker.end(0);
+  await proxy.ended;
+});
+
+t.test('a drained worker leaves idle connections alone, an ended one closes them at once', async (t) => {
+  const { proxy, get } = await setUp(t);
+  const idle = openClient(proxy.port, get('/x'));
+  await idle.waitFor('soon');
+  proxy.worker.drain(60_000);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  t.notOk(idle.socket.readableEnded);
+  proxy.worker.end(60_000);
+  await idle.closed;
+  await proxy.ended;
+});
+
 t.test('R04: at the deadline WebSockets are closed with 1001, not before, and between two frames', async (t) => {
   const { proxy, fields } = await setUp(t);
   const tunnel = await openTunnel(proxy, fields);

@@ -1,4 +1,4 @@
-import { boolean, integer, list, object, optional, type Shaped, text } from '@metalhub/base/shape.js';
+import { boolean, integer, list, object, optional, type Shaped, text, tolerant } from '@metalhub/base/shape.js';
 import { defineProtocol, noEvents } from '@metalhub/wire/protocol.js';
 import { countersShape } from './metrics-counters.js';
 import { MAX_ROUTES } from './proxy-state.js';
@@ -14,17 +14,24 @@ export function formatFilePath(socketPath: string): string {
 }
 
 const nothing = object({});
+const epochMs = integer(0, Number.MAX_SAFE_INTEGER);
 
 export const generationReportShape = object({
   generation: integer(1, Number.MAX_SAFE_INTEGER),
   pid: integer(1, 2 ** 31),
   draining: boolean(),
-  /** Milliseconds since the epoch. */
-  started_ms: integer(0, Number.MAX_SAFE_INTEGER),
+  /** Milliseconds since the epoch, as the two below. */
+  started_ms: epochMs,
+  draining_since_ms: optional(epochMs),
+  /** When it will close what is still open. */
+  deadline_ms: optional(epochMs),
   connections: integer(0, 10_000_000),
+  /** Upgraded connections, WebSockets. */
   tunnels: integer(0, 10_000_000),
+  /** Its share of the memory that it uses: its own and a part of what it shares with others (PSS). */
+  memory_bytes: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   /** `prefix` is a route's key: with its host in front when it has one. */
-  activity: list(object({ prefix: text({ max: 4400 }), last_ms: integer(0, Number.MAX_SAFE_INTEGER) }), MAX_ROUTES + 1),
+  activity: list(object({ prefix: text({ max: 4400 }), last_ms: epochMs }), MAX_ROUTES + 1),
   counters: optional(countersShape),
   rss_bytes: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   open_fds: optional(integer(0, 10_000_000)),
@@ -32,8 +39,9 @@ export const generationReportShape = object({
 export type WorkerReport = Shaped<typeof generationReportShape>;
 
 /**
- * A version of the package may meet workers of an earlier one: requests are only ever added, fields made optional. The
- * state is sent in the form that the worker says it understands ({@link formatFilePath}).
+ * Supervisor and worker may be of different versions of the package: requests are only ever added, and what is added to
+ * a message is optional, for the other side leaves out what it does not know. The state is sent in the form that the
+ * worker says it understands ({@link formatFilePath}).
  */
 export function generationProtocol(path: string) {
   return defineProtocol({
@@ -45,12 +53,16 @@ export function generationProtocol(path: string) {
       /** Once, first: answered when the worker accepts connections. */
       Start: { params: object({ settings: settingsShape, state: parseState }), result: nothing, event: noEvents },
       /** Routes, keys and revocations from now on; what they no longer allow is closed before the answer. */
-      SetState: { params: object({ state: parseState }), result: nothing, event: noEvents },
+      SetState: { params: tolerant(object({ state: parseState })), result: nothing, event: noEvents },
       /** No new connections; what is open may stay for so long after the *first* Drain. */
-      Drain: { params: object({ timeout_ms: integer(0, 2 ** 31 - 1) }), result: nothing, event: noEvents },
+      Drain: {
+        params: tolerant(object({ timeout_ms: integer(0, 2 ** 31 - 1) })),
+        result: nothing,
+        event: noEvents,
+      },
       /** Everything is closed within the time given, WebSockets with code 1001; then the worker exits. */
-      End: { params: object({ within_ms: integer(0, 3_600_000) }), result: nothing, event: noEvents },
-      Report: { params: nothing, result: generationReportShape, event: noEvents },
+      End: { params: tolerant(object({ within_ms: integer(0, 3_600_000) })), result: nothing, event: noEvents },
+      Report: { params: tolerant(nothing), result: tolerant(generationReportShape), event: noEvents },
     },
   });
 }

@@ -1,3 +1,6 @@
+// biome-ignore assist/source/organizeImports: signals may come while the rest is being loaded.
+import { takeEarlySignals } from './early-signals.js';
+import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
@@ -9,6 +12,7 @@ import { listenFds, requireListenFd } from '@metalhub/systemd/listen-fds.js';
 import { notifyReady, notifyReloading, notifyStopping, startWatchdog } from '@metalhub/systemd/notify.js';
 import { createControlApi } from './control-api.js';
 import { GENERATION_DIRECTORY } from './generation-protocol.js';
+import { memoryCeiling, workerCount } from './generation-limits.js';
 import { createProxyLog } from './log.js';
 import { ALLOWED_TARGETS } from './route-target.js';
 import { makeSettings } from './settings.js';
@@ -29,7 +33,6 @@ const log = createProxyLog();
 
 async function main(): Promise<void> {
   takeSystemdEnvironment();
-  const takeEarlySignals = noteEarlySignals();
   const controlFd = requireListenFd('control');
   const publicFds = listenFds().get('public') ?? [];
   if (publicFds.length === 0) throw new MetalhubError('MH_ERR_SYSTEMD_LISTEN_FDS', { details: { name: 'public' } });
@@ -68,31 +71,12 @@ async function main(): Promise<void> {
   for (const signal of early) process.kill(process.pid, signal);
 }
 
-/** Keeps signals that come during the start from ending the process by default; they are answered afterwards. */
-function noteEarlySignals(): () => ReadonlySet<NodeJS.Signals> {
-  const seen = new Set<NodeJS.Signals>();
-  const note = (signal: NodeJS.Signals): void => void seen.add(signal);
-  // A stop that ends everything is followed by SIGTERM; SIGTERM alone leaves nothing undone.
-  const leave = (): void => {
-    if (!seen.has('SIGUSR2') && !seen.has('SIGWINCH')) process.exit(0);
-  };
-  process.on('SIGHUP', note);
-  process.on('SIGWINCH', note);
-  process.on('SIGUSR2', note);
-  process.on('SIGTERM', leave);
-  return () => {
-    process.off('SIGHUP', note);
-    process.off('SIGWINCH', note);
-    process.off('SIGUSR2', note);
-    process.off('SIGTERM', leave);
-    return seen;
-  };
-}
-
 function limitsOf(config: Config): SupervisorLimits {
   return {
     settings: makeSettings(config, ALLOWED_TARGETS.hubSocketPath),
+    workers: workerCount(config.proxy.workers, availableParallelism()),
     maxGenerations: config.proxy.max_generations,
+    maxMemoryBytes: memoryCeiling(config.proxy.generations_memory_max, totalmem()),
   };
 }
 

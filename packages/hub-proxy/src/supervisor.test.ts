@@ -1,138 +1,12 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { request } from 'node:http';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import t from 'tap';
-import { createControlApi } from './control-api.js';
-import type { Settings } from './settings.js';
-import { StateStore } from './state-store.js';
-import { Supervisor } from './supervisor.js';
-import { formatTarget } from './target.js';
-import { makeListenFd } from './testing/listen-fd.js';
-import { ask, openClient, statusOf, TestLog } from './testing/proxy.js';
-import { makeHubKey, SESSION_ID, ticketClaims } from './testing/tickets.js';
-import { ok, startUpstream } from './testing/upstream.js';
+import { setUp, startSupervisor } from './testing/supervisor.js';
+import { SESSION_ID } from './testing/tickets.js';
 
 // Of the whole file: half a minute is not enough on a busy machine, and one that hangs is waited for.
 t.setTimeout(180_000);
-
-// The workers are processes of their own, from the compiled files.
-const WORKER = fileURLToPath(new URL('./worker-main.js', import.meta.url));
-
-interface ControlAnswer {
-  status: number;
-  body: string;
-}
-
-/** A supervisor with its control API, all in one directory. A second one on the same directory is its successor. */
-async function startSupervisor(directory: string, listenFd: number, maxGenerations = 64) {
-  const log = new TestLog();
-  const allowed = { hubSocketPath: join(directory, 'hub.sock'), serversDirectory: directory };
-  mkdirSync(join(directory, 'state'), { recursive: true });
-  const store = StateStore.open(join(directory, 'state', 'state.json'), log);
-  const settings: Settings = {
-    hosts: ['127.0.0.1', 'localhost'],
-    public_origin: 'http://localhost',
-    public_host: 'localhost',
-    is_secure: false,
-    drain_timeout_ms: 60_000,
-    hub_socket_path: allowed.hubSocketPath,
-  };
-  const limits = { settings, maxGenerations };
-  const supervisor = new Supervisor(
-    {
-      workerProgram: WORKER,
-      generationDirectory: join(directory, 'gen'),
-      listenFds: [listenFd],
-      clock: systemClock,
-      log,
-      getState: () => store.state,
-    },
-    limits,
-  );
-  await supervisor.start();
-  const api = createControlApi({ store, supervisor, allowed, log, clock: systemClock, version: '0.0.0' });
-  const control = join(directory, 'control.sock');
-  await api.listen({ path: control });
-  return {
-    supervisor,
-    limits,
-    log,
-    target: (name: string) => formatTarget({ kind: 'unix', path: join(directory, name) }),
-    call: (method: string, path: string, body?: unknown) => call(control, method, path, body),
-    leave: async () => {
-      supervisor.leave();
-      await api.close();
-    },
-  };
-}
-
-function call(socketPath: string, method: string, path: string, body?: unknown): Promise<ControlAnswer> {
-  return new Promise((resolve, reject) => {
-    const headers = body === undefined ? {} : { 'content-type': 'application/json' };
-    const outgoing = request({ socketPath, method, path, agent: false, headers }, (answer) => {
-      let text = '';
-      answer.setEncoding('utf8');
-      answer.on('data', (piece: string) => (text += piece));
-      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: text }));
-    });
-    outgoing.on('error', reject);
-    outgoing.end(body === undefined ? undefined : JSON.stringify(body));
-  });
-}
-
-const SWITCH =
-  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n';
-
-async function setUp(t: { teardown(end: () => Promise<void> | void): void }) {
-  const directory = mkdtempSync(join(tmpdir(), 'supervisor-'));
-  const listening = makeListenFd();
-  const server = await startUpstream(join(directory, 'anna.sock'), (head, socket) => {
-    if (!head.includes('/ws')) return void socket.write(ok('fine'));
-    socket.write(SWITCH);
-    socket.on('data', (chunk) => socket.write(chunk));
-  });
-  const key = await makeHubKey();
-  const nowSec = Math.floor(Date.now() / SECOND_MS);
-  const cookie = `Cookie: metalhub-ticket=${await key.sign(ticketClaims(nowSec))}`;
-  const origin = `Origin: http://127.0.0.1:${listening.port}`;
-  t.teardown(async () => {
-    await server.close();
-    listening.close();
-    rmSync(directory, { recursive: true, force: true });
-  });
-  const openTunnel = async () => {
-    const head = [
-      'GET /user/anna/ws HTTP/1.1',
-      `Host: 127.0.0.1:${listening.port}`,
-      cookie,
-      origin,
-      'Connection: Upgrade',
-      'Upgrade: websocket',
-      'Sec-WebSocket-Key: eA==',
-      '',
-      '',
-    ];
-    const client = openClient(listening.port, head.join('\r\n'));
-    await client.waitFor('101');
-    return client;
-  };
-  const get = async () => statusOf(await ask(listening.port, 'GET /user/anna/x', [cookie]));
-  return { directory, listening, key, nowSec, openTunnel, get };
-}
 
 t.test('R01 R04: a successor takes over without a gap, and reaches the tunnels of earlier generations', async (t) => {
   const { directory, listening, key, nowSec, openTunnel, get } = await setUp(t);
@@ -227,71 +101,17 @@ t.test(
   },
 );
 
-t.test('R03: a killed worker is replaced at once, connections wait for it', async (t) => {
-  const { directory, listening, get } = await setUp(t);
-  const { supervisor, call: control, leave } = await startSupervisor(directory, listening.fd);
-  const before = JSON.parse((await control('GET', '/api/status')).body);
-  process.kill(before.generations[0].pid, 'SIGKILL');
-  t.equal(await get(), 503, 'the hub is away, the proxy is not');
-  const after = JSON.parse((await control('GET', '/api/status')).body);
-  t.match(after.generations, [{ generation: 2, draining: false }]);
-  await supervisor.endAll();
-  await leave();
-});
-
-t.test(
-  'R03: a worker that hangs is killed and replaced; an old one that hangs is found again when it goes on',
-  async (t) => {
-    const { directory, listening, key, openTunnel, get } = await setUp(t);
-    const { supervisor, limits, call: control, target, leave } = await startSupervisor(directory, listening.fd);
-    await control('PUT', '/api/keys', { keys: [key.publicKey] });
-    await control('POST', '/api/routes/user/anna', {
-      target: target('anna.sock'),
-      auth: 'ticket',
-      user: 'anna',
-      server: '',
-    });
-    const tunnel = await openTunnel();
-    await supervisor.replace(limits);
-    const [hung, old] = await supervisor.reports();
-    if (hung === undefined || old === undefined) throw new Error('two generations were expected');
-    for (const { pid } of [hung, old]) process.kill(pid, 'SIGSTOP');
-    t.same(await supervisor.reports(), [], 'both are asked, neither answers');
-    t.equal(await get(), 200, 'the next one serves');
-    // A stopped process that is continued would go on accepting with the routes and revocations of long ago.
-    t.ok(await isGone(hung.pid), 'the one that accepted is dead');
-    process.kill(old.pid, 'SIGCONT');
-    await supervisor.adoptMissed();
-    t.match(await supervisor.reports(), [
-      { generation: 3, draining: false },
-      { generation: 1, draining: true, tunnels: 1 },
-    ]);
-    tunnel.send('\x81\x02hi');
-    await tunnel.waitFor('\x81\x02hi');
-    await supervisor.endAll();
-    await leave();
-  },
-);
-
-/** Whether the process ends within a second. */
-async function isGone(pid: number): Promise<boolean> {
-  for (let tries = 0; tries < 50; tries++) {
-    try {
-      process.kill(pid, 0);
-    } catch {
-      return true;
-    }
-    await sleep(20);
-  }
-  process.kill(pid, 'SIGKILL');
-  return false;
-}
-
 t.test(
   'a new generation on reload; the one with the fewest connections ends first when there are too many',
   async (t) => {
     const { directory, listening, key, openTunnel } = await setUp(t);
-    const { supervisor, limits, call: control, target, leave } = await startSupervisor(directory, listening.fd, 2);
+    const {
+      supervisor,
+      limits,
+      call: control,
+      target,
+      leave,
+    } = await startSupervisor(directory, listening.fd, { maxGenerations: 2 });
     await control('PUT', '/api/keys', { keys: [key.publicKey] });
     await control('POST', '/api/routes/user/anna', {
       target: target('anna.sock'),
@@ -308,6 +128,68 @@ t.test(
     for (const tunnel of two) t.notOk(tunnel.socket.destroyed);
     await supervisor.endAll();
     for (const tunnel of two) t.match(await tunnel.closed, /\x88\x02\x03\xe9$/);
+    await leave();
+  },
+);
+
+t.test(
+  'R04: with three generations alive, activity and counts come from the oldest, and a logout reaches it',
+  async (t) => {
+    const { directory, listening, key, nowSec, openTunnel } = await setUp(t);
+    const { supervisor, limits, call: control, target, leave } = await startSupervisor(directory, listening.fd);
+    await control('PUT', '/api/keys', { keys: [key.publicKey] });
+    const route = { target: target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+    await control('POST', '/api/routes/user/anna', route);
+    const tunnels = [await openTunnel()];
+    for (let reload = 0; reload < 2; reload++) {
+      await supervisor.replace(limits);
+      tunnels.push(await openTunnel());
+    }
+    const [oldest, middle, newest] = tunnels as [(typeof tunnels)[0], (typeof tunnels)[0], (typeof tunnels)[0]];
+    const status = JSON.parse((await control('GET', '/api/status')).body);
+    t.match(status.generations, [
+      { generation: 3, draining: false, tunnels: 1 },
+      { generation: 2, draining: true, tunnels: 1 },
+      { generation: 1, draining: true, tunnels: 1, deadline: /Z$/, memory_bytes: Number },
+    ]);
+    const { deadline, draining_since: since } = status.generations[2];
+    t.equal(Date.parse(deadline) - Date.parse(since), 60_000, 'drain_timeout');
+    const lastActivity = async () =>
+      Date.parse(JSON.parse((await control('GET', '/api/routes')).body)['/user/anna/'].last_activity);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const beforeMs = Date.now();
+    t.ok((await lastActivity()) < beforeMs);
+    oldest?.send('\x81\x02hi');
+    await oldest?.waitFor('\x81\x02hi');
+    t.ok((await lastActivity()) >= beforeMs, 'a message in the oldest generation');
+    t.equal((await control('POST', '/api/revocations', { session_id: SESSION_ID, until: nowSec + 60 })).status, 204);
+    for (const tunnel of [oldest, middle, newest]) t.match(await tunnel?.closed, /\x88\x02\x03\xf0$/);
+    await supervisor.endAll();
+    await leave();
+  },
+);
+
+t.test(
+  'earlier generations end before their time when all together use too much memory, the newest never',
+  async (t) => {
+    const { directory, listening, key, openTunnel, get } = await setUp(t);
+    const { supervisor, limits, call: control, target, leave } = await startSupervisor(directory, listening.fd);
+    await control('PUT', '/api/keys', { keys: [key.publicKey] });
+    const route = { target: target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+    await control('POST', '/api/routes/user/anna', route);
+    const earlier = await openTunnel();
+    await supervisor.replace(limits);
+    await supervisor.endSurplus();
+    t.notOk(earlier.socket.destroyed, 'there is room');
+    const newest = await openTunnel();
+    await supervisor.replace({ ...limits, maxMemoryBytes: 1 });
+    const last = await openTunnel();
+    await supervisor.endSurplus();
+    for (const tunnel of [earlier, newest]) t.match(await tunnel.closed, /\x88\x02\x03\xe9$/);
+    await supervisor.endSurplus();
+    t.equal(await get(), 200);
+    t.notOk(last.socket.destroyed);
+    await supervisor.endAll();
     await leave();
   },
 );

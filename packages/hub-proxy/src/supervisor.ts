@@ -1,17 +1,17 @@
-import { mkdirSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
-import { systemErrorCode } from '@metalhub/base/errors.js';
+import { mkdirSync } from 'node:fs';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import { CounterLedger } from './counter-ledger.js';
-import { Generation } from './generation.js';
-import { formatFilePath, type WorkerReport } from './generation-protocol.js';
+import type { WorkerReport } from './generation-protocol.js';
+import { OldWorkers } from './old-workers.js';
 import type { ProxyState } from './proxy-state.js';
+import { RestartDelay } from './restart-delay.js';
 import type { Settings } from './settings.js';
+import { findSurplus, type GenerationLimits, type GenerationLoad } from './surplus.js';
+import type { WorkerName } from './worker-name.js';
+import { killWorker, WorkerProcess } from './worker-process.js';
 
-const WATCH_MS = 15 * SECOND_MS;
-const RESTART_DELAY_MS = SECOND_MS;
-const QUICK_DEATH_MS = 10 * SECOND_MS;
+const WATCH_MS = 5 * SECOND_MS;
 const SURPLUS_END_MS = 10 * SECOND_MS;
 const STOP_SPREAD_MS = 8 * SECOND_MS;
 const STOP_WAIT_MS = 18 * SECOND_MS;
@@ -25,53 +25,63 @@ export interface SupervisorOptions {
   readonly getState: () => ProxyState;
 }
 
-export interface SupervisorLimits {
+export interface SupervisorLimits extends GenerationLimits {
   readonly settings: Settings;
-  /** Workers that may live at once, the newest included. */
-  readonly maxGenerations: number;
+  /** Workers of a generation, which share the listening sockets. */
+  readonly workers: number;
 }
 
-/** Keeps one worker accepting and looks after those of earlier times until they have ended. */
+/** The workers that accept. One that dies is replaced within its generation. */
+interface Accepting {
+  readonly generation: number;
+  readonly limits: SupervisorLimits;
+  readonly workers: Set<WorkerProcess>;
+  nextIndex: number;
+}
+
+/** Keeps one generation of workers accepting and looks after those of earlier times until they have ended. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
   /** What all generations have counted, for `/metrics`. */
   readonly ledger: CounterLedger;
+  readonly #old: OldWorkers;
+  readonly #delay = new RestartDelay();
   #limits: SupervisorLimits;
-  #current: Generation | undefined;
-  readonly #old = new Map<number, Generation>();
-  #nextNumber = 1;
-  /** Numbers of generations that may live, but are not connected. */
-  readonly #missed = new Set<number>();
+  #current: Accepting | undefined;
+  #nextGeneration = 1;
   #isLeaving = false;
   #lastPush: Promise<void> = Promise.resolve();
   #nextPush: Promise<void> | undefined;
   #watch: NodeJS.Timeout | undefined;
+  #isLooking = false;
   #lastReports: Promise<unknown> = Promise.resolve();
   #nextReports: Promise<WorkerReport[]> | undefined;
+  /** Generations that were told to end. */
+  readonly #ending = new Set<number>();
   /** Newest times seen per route, of generations that are gone too. */
   readonly #activity = new Map<string, number>();
 
   constructor(options: SupervisorOptions, limits: SupervisorLimits) {
     this.#options = options;
-    this.ledger = new CounterLedger(options.generationDirectory);
     this.#limits = limits;
+    this.ledger = new CounterLedger(options.generationDirectory);
+    this.#old = new OldWorkers({ ...options, directory: options.generationDirectory, ledger: this.ledger });
   }
 
-  /** Resolves when a worker accepts. @throws {MetalhubError} none could be started */
+  /** Resolves when the workers accept. @throws {MetalhubError} they could not be started */
   async start(): Promise<void> {
     mkdirSync(this.#options.generationDirectory, { recursive: true, mode: 0o700 });
     this.ledger.load();
-    await this.#adoptAll();
-    await this.#startGeneration();
+    this.#nextGeneration = (await this.#old.adoptAll()) + 1;
+    await this.#startGeneration(this.#limits);
     this.#watch = setInterval(() => void this.#look(), WATCH_MS);
     this.#watch.unref();
     void this.#look();
   }
 
-  /** A new worker with new settings; the one that served so far drains. */
+  /** New workers with new settings; those that served so far drain. @throws {MetalhubError} they go on serving */
   async replace(limits: SupervisorLimits): Promise<void> {
-    this.#limits = limits;
-    await this.#startGeneration();
+    await this.#startGeneration(limits);
   }
 
   /**
@@ -94,25 +104,15 @@ export class Supervisor {
     return this.#lastPush;
   }
 
-  /** A generation that hangs is left to the watch. */
+  /** A worker that hangs gets the state when it is adopted again. */
   async #pushNow(): Promise<void> {
     const state = this.#options.getState();
-    const pushed = this.#all().map(async (generation) => {
-      try {
-        await generation.setState(state);
-      } catch (error) {
-        this.#options.log.warning('a generation did not take the new state', {
-          generation: generation.number,
-          err: error,
-        });
-      }
-    });
-    await Promise.all(pushed);
+    await this.#tellAll(this.#all(), 'a worker did not take the new state', (worker) => worker.setState(state));
   }
 
   /**
-   * What every living generation says of itself, newest first. Who asks while others are being answered gets the same
-   * next answer: a flooded route API must not become a flood of questions to the workers.
+   * What every living worker says of itself, the newest generation first. Who asks while others are being answered gets the
+   * same next answer: a flooded route API must not become a flood of questions to the workers.
    */
   reports(): Promise<WorkerReport[]> {
     if (this.#nextReports === undefined) {
@@ -127,7 +127,7 @@ export class Supervisor {
   }
 
   async #askAll(): Promise<WorkerReport[]> {
-    const reports = await Promise.all(this.#all().map((generation) => generation.report().catch(() => undefined)));
+    const reports = await Promise.all(this.#all().map((worker) => worker.report().catch(() => undefined)));
     const living = reports.filter((report) => report !== undefined);
     for (const report of living) this.ledger.note(report);
     for (const { prefix, last_ms } of living.flatMap(({ activity }) => activity)) {
@@ -145,7 +145,7 @@ export class Supervisor {
     this.#activity.delete(prefix);
   }
 
-  /** From now on workers are not replaced; the one that accepts goes on until the next supervisor's does. */
+  /** From now on workers are not replaced; those that accept go on until the next supervisor's do. */
   leave(): void {
     this.#isLeaving = true;
     this.ledger.save();
@@ -158,182 +158,158 @@ export class Supervisor {
     await this.#drain(this.#all());
   }
 
-  /** Ends every generation: WebSockets with 1001, and what is left at the end by force. */
+  /** Ends every generation: WebSockets with 1001, and what is left at the end, or does not answer, by force. */
   async endAll(): Promise<void> {
-    this.#isLeaving = true;
-    clearInterval(this.#watch);
-    const all = this.#all();
-    const ended = Promise.all(
-      all.map(async (generation) => {
-        await generation.end(STOP_SPREAD_MS).catch(() => generation.kill());
-        await generation.gone;
-      }),
-    );
-    await Promise.race([ended, waitMs(STOP_WAIT_MS)]);
-    for (const generation of all) if (this.#isKnown(generation)) generation.kill();
-  }
-
-  #all(): Generation[] {
-    const old = [...this.#old.values()].sort((a, b) => b.number - a.number);
-    return this.#current === undefined ? old : [this.#current, ...old];
-  }
-
-  #isKnown(generation: Generation): boolean {
-    return this.#current === generation || this.#old.get(generation.number) === generation;
-  }
-
-  async #adoptAll(): Promise<void> {
-    const { generationDirectory: directory, log } = this.#options;
-    const numbers = readdirSync(directory)
-      .map((name) => Number(/^([1-9][0-9]{0,14})\.sock$/.exec(name)?.[1]))
-      .filter((number) => Number.isSafeInteger(number));
-    this.#nextNumber = Math.max(0, ...numbers) + 1;
-    await Promise.all(numbers.map((number) => this.#adopt(number)));
-    if (this.#old.size > 0)
-      log.info('earlier generations go on until their connections end', { count: this.#old.size });
-  }
-
-  /** A generation that lives but does not answer now is looked for again later; only of a dead one the socket is removed. */
-  async #adopt(number: number): Promise<Generation | undefined> {
-    const { generationDirectory, log, getState } = this.#options;
-    const path = join(generationDirectory, `${number}.sock`);
-    try {
-      const generation = await Generation.adopt(number, path);
-      this.#missed.delete(number);
-      this.#addOld(generation);
-      await generation.setState(getState());
-      return generation;
-    } catch (error) {
-      if (isNobodyThere(error)) {
-        this.#missed.delete(number);
-        removeSocket(path);
-        log.debug('a generation is gone', { generation: number });
-      } else {
-        this.#missed.add(number);
-        log.warning('a generation does not answer and is looked for again', { generation: number, err: error });
-      }
-      return undefined;
-    }
-  }
-
-  /** Looks again for generations that did not answer, or whose connection was lost. */
-  async adoptMissed(): Promise<void> {
-    if (this.#isLeaving) return;
-    const found = await Promise.all([...this.#missed].map((number) => this.#adopt(number)));
-    await this.#drain(found.filter((generation) => generation !== undefined));
-  }
-
-  #addOld(generation: Generation): void {
-    this.#old.set(generation.number, generation);
-    void generation.gone.then(() => {
-      this.#old.delete(generation.number);
-      this.ledger.settle(generation.number);
-      // Most often it has ended; it may also have been too slow to answer.
-      this.#missed.add(generation.number);
+    this.leave();
+    const left = new Set(this.#all());
+    const ended = [...left].map(async (worker) => {
+      await worker.end(STOP_SPREAD_MS).catch(() => this.#kill(worker.name));
+      await worker.gone;
+      left.delete(worker);
     });
+    await Promise.race([Promise.all([...ended, this.#old.killMissed()]), waitMs(STOP_WAIT_MS)]);
+    await Promise.all([...left].map(({ name }) => this.#kill(name)));
   }
 
-  async #startGeneration(): Promise<void> {
-    const { workerProgram: program, listenFds, getState, generationDirectory, clock, log } = this.#options;
-    const number = this.#nextNumber++;
-    const socketPath = join(generationDirectory, `${number}.sock`);
-    const { settings } = this.#limits;
-    const generation = await Generation.start({ number, program, socketPath, listenFds, settings, state: getState() });
+  #all(): WorkerProcess[] {
+    return [...(this.#current?.workers ?? []), ...this.#old.list()];
+  }
+
+  #kill(name: WorkerName): Promise<void> {
+    return killWorker(this.#options.generationDirectory, name);
+  }
+
+  async #startGeneration(limits: SupervisorLimits): Promise<void> {
+    const next: Accepting = { generation: this.#nextGeneration++, limits, workers: new Set(), nextIndex: 0 };
+    const starts = Array.from({ length: limits.workers }, () => this.#startWorker(next));
+    const failed = (await Promise.allSettled(starts)).find(({ status }) => status === 'rejected');
+    if (failed?.status === 'rejected') {
+      await this.#tellAll([...next.workers], 'a worker did not end', (worker) => worker.end(0));
+      throw failed.reason;
+    }
     const before = this.#current;
-    this.#current = generation;
+    this.#current = next;
+    this.#limits = limits;
+    this.#options.log.info('a new generation accepts connections', {
+      generation: next.generation,
+      workers: next.workers.size,
+    });
+    this.ledger.count('generations_started');
+    for (const worker of before?.workers ?? []) this.#old.add(worker);
+    // Only now: until the new ones accepted, old ones did.
+    await this.#drain(this.#old.list());
+  }
+
+  async #startWorker(accepting: Accepting): Promise<void> {
+    const { workerProgram: program, listenFds, getState, generationDirectory: directory, clock } = this.#options;
+    const name = { generation: accepting.generation, index: accepting.nextIndex++ };
+    const { settings } = accepting.limits;
+    const worker = await WorkerProcess.start({ name, program, directory, listenFds, settings, state: getState() });
+    accepting.workers.add(worker);
     const startedMs = clock.monotonicMs();
-    void generation.gone.then(() => {
-      if (this.#current === generation) this.#onCurrentGone(generation, socketPath, clock.monotonicMs() - startedMs);
+    void worker.gone.then(() => {
+      accepting.workers.delete(worker);
+      if (this.#current === accepting) this.#onWorkerGone(accepting, name, clock.monotonicMs() - startedMs);
     });
     // It may have changed while the worker started.
-    await generation.setState(getState());
-    log.info('a new generation accepts connections', { generation: number });
-    this.ledger.count('generations_started');
-    if (before !== undefined) this.#addOld(before);
-    // Only now: until the new worker accepted, an old one did.
-    await this.#drain([...this.#old.values()]);
+    await worker.setState(getState());
   }
 
-  async #drain(generations: readonly Generation[]): Promise<void> {
-    const timeoutMs = this.#limits.settings.drain_timeout_ms;
-    await Promise.all(
-      generations.map((generation) =>
-        generation.drain(timeoutMs).catch((error: unknown) => {
-          this.#options.log.warning('a generation could not be told to drain', {
-            generation: generation.number,
-            err: error,
-          });
-        }),
-      ),
-    );
-  }
-
-  /** The worker that accepted is gone: connections wait in the backlog until there is a new one. */
-  #onCurrentGone(generation: Generation, socketPath: string, livedMs: number): void {
-    this.#current = undefined;
-    this.ledger.settle(generation.number);
+  /** One of those that accept is gone, or hangs: while there is no other, connections wait in the backlog. */
+  #onWorkerGone(accepting: Accepting, name: WorkerName, livedMs: number): void {
     if (this.#isLeaving) return;
-    // What is gone is the connection to it. One that hangs would, when it goes on, accept with old routes and revocations.
-    generation.kill();
-    removeSocket(socketPath);
-    this.#options.log.error('the worker ended unexpectedly and is replaced', { livedMs: Math.floor(livedMs) });
-    const delayMs = livedMs < QUICK_DEATH_MS ? RESTART_DELAY_MS : 0;
-    setTimeout(() => void this.#restart(), delayMs);
+    this.#options.log.error('a worker ended or hangs, and is replaced', { ...name, livedMs: Math.floor(livedMs) });
+    this.#replaceLater(accepting, this.#delay.nextMs(livedMs));
+    void this.#old.adoptLost(name).then((worker) => this.#drain(worker === undefined ? [] : [worker]));
   }
 
-  async #restart(): Promise<void> {
-    if (this.#isLeaving || this.#current !== undefined) return;
+  #replaceLater(accepting: Accepting, delayMs: number): void {
+    setTimeout(() => void this.#replaceNow(accepting), delayMs);
+  }
+
+  async #replaceNow(accepting: Accepting): Promise<void> {
+    if (this.#isLeaving || this.#current !== accepting) return;
     try {
-      await this.#startGeneration();
+      await this.#startWorker(accepting);
+      if (this.#current !== accepting) await this.#adoptSuperseded(accepting);
     } catch (error) {
       this.#options.log.critical('no worker could be started', { err: error });
-      setTimeout(() => void this.#restart(), RESTART_DELAY_MS);
+      this.#replaceLater(accepting, this.#delay.nextMs(0));
     }
   }
 
-  /** Collects activity, which loses the connection to whoever hangs; looks for those that were lost, ends surplus generations. */
+  /** A reload came while the worker started: it is not the newest any more. */
+  async #adoptSuperseded(accepting: Accepting): Promise<void> {
+    for (const worker of accepting.workers) this.#old.add(worker);
+    await this.#drain([...accepting.workers]);
+  }
+
+  #drain(workers: readonly WorkerProcess[]): Promise<void> {
+    const timeoutMs = this.#limits.settings.drain_timeout_ms;
+    return this.#tellAll(workers, 'a worker could not be told to drain', (worker) => worker.drain(timeoutMs));
+  }
+
+  /** A worker that fails keeps nobody from telling the others. */
+  async #tellAll(
+    workers: readonly WorkerProcess[],
+    complaint: string,
+    tell: (worker: WorkerProcess) => Promise<void>,
+  ): Promise<void> {
+    const told = workers.map((worker) =>
+      tell(worker).catch((error: unknown) => {
+        this.#options.log.warning(complaint, { ...worker.name, err: error });
+      }),
+    );
+    await Promise.all(told);
+  }
+
+  /** Collects activity, finds workers that hang, looks again for those that did, ends surplus generations. */
   async #look(): Promise<void> {
-    await this.reports();
-    await this.adoptMissed();
-    await this.endSurplus();
-  }
-
-  /** Ends the old generations that are too many, those with the fewest connections first. */
-  async endSurplus(): Promise<void> {
-    const reports = await this.reports();
-    const surplus = reports.length - this.#limits.maxGenerations;
-    const ending = reports
-      .filter(({ generation }) => this.#old.has(generation))
-      .sort((a, b) => a.connections - b.connections)
-      .slice(0, Math.max(0, surplus));
-    for (const { generation, connections } of ending) {
-      this.#options.log.notice('too many generations: one ends before its time', { generation, connections });
-      this.ledger.count('generations_surplus');
-      await this.#old
-        .get(generation)
-        ?.end(SURPLUS_END_MS)
-        .catch(() => undefined);
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    try {
+      await this.adoptMissed();
+      await this.endSurplus();
+    } finally {
+      this.#isLooking = false;
     }
   }
+
+  /** Looks again for workers that did not answer, or whose connection was lost. */
+  async adoptMissed(): Promise<void> {
+    if (!this.#isLeaving) await this.#drain(await this.#old.adoptMissed());
+  }
+
+  /** Ends the earlier generations that are too many, or that use too much memory together. */
+  async endSurplus(): Promise<void> {
+    const loads = sumByGeneration(await this.reports());
+    for (const generation of this.#ending) if (!loads.has(generation)) this.#ending.delete(generation);
+    const { generation: newest } = this.#current ?? {};
+    const earlier = [...loads.values()].filter(
+      ({ generation }) => generation !== newest && !this.#ending.has(generation),
+    );
+    for (const load of findSurplus(newest === undefined ? undefined : loads.get(newest), earlier, this.#limits)) {
+      this.#options.log.notice('too many generations: one ends before its time', { ...load });
+      this.ledger.count('generations_surplus');
+      this.#ending.add(load.generation);
+      const workers = this.#old.list().filter(({ name }) => name.generation === load.generation);
+      await this.#tellAll(workers, 'a worker could not be told to end', (worker) => worker.end(SURPLUS_END_MS));
+    }
+  }
+}
+
+function sumByGeneration(reports: readonly WorkerReport[]): Map<number, GenerationLoad> {
+  const loads = new Map<number, GenerationLoad>();
+  for (const { generation, connections, memory_bytes = 0 } of reports) {
+    const before = loads.get(generation) ?? { generation, connections: 0, memoryBytes: 0 };
+    const sum = { connections: before.connections + connections, memoryBytes: before.memoryBytes + memory_bytes };
+    loads.set(generation, { generation, ...sum });
+  }
+  return loads;
 }
 
 function waitMs(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, milliseconds).unref();
   });
-}
-
-/** Whether the socket's owner has ended: only then nobody listens. */
-function isNobodyThere(error: unknown): boolean {
-  const code = error instanceof Error ? systemErrorCode(error.cause) : undefined;
-  return code === 'ECONNREFUSED' || code === 'ENOENT';
-}
-
-function removeSocket(path: string): void {
-  try {
-    rmSync(formatFilePath(path), { force: true });
-    unlinkSync(path);
-  } catch {
-    // The worker removed it itself.
-  }
 }

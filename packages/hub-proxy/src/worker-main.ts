@@ -8,6 +8,7 @@ import { serveWire } from '@metalhub/wire/server.js';
 import { writeFinalCounters } from './counter-ledger.js';
 import { formatFilePath, type GenerationRequests, generationProtocol } from './generation-protocol.js';
 import { createProxyLog } from './log.js';
+import { readOwnMemory } from './own-memory.js';
 import { STATE_FORMAT } from './state-format.js';
 import { Worker } from './worker.js';
 
@@ -20,6 +21,8 @@ const SUPERVISOR_LOST_DRAIN_MS = 24 * 3600 * SECOND_MS;
  * and lets it drain once its own worker accepts, so nobody waits for the start of two processes.
  */
 const HANDOVER_MS = 20 * SECOND_MS;
+/** When the supervisor ends, this connection may end a moment before the pipe does. */
+const CONTROL_LOST_MS = 100;
 
 /** Arguments: generation number, path of its socket, number of listening descriptors. */
 function main(): void {
@@ -64,7 +67,7 @@ function main(): void {
     },
     async Report() {
       if (worker === undefined) throw new MetalhubError('MH_ERR_WIRE_FORBIDDEN');
-      return worker.report();
+      return { ...worker.report(), memory_bytes: await readOwnMemory() };
     },
   };
 
@@ -76,6 +79,16 @@ function main(): void {
   function end(withinMs: number): void {
     if (worker === undefined) leave();
     else worker.end(withinMs);
+  }
+
+  /**
+   * A supervisor that lives, but is no longer connected, has given this worker up for hanging: what was said since then, who
+   * was logged out for instance, has not been heard. Another worker accepts by now.
+   */
+  function onControlLost(): void {
+    setTimeout(() => {
+      if (!liveness.destroyed && worker !== undefined) drain(drainTimeoutMs);
+    }, CONTROL_LOST_MS);
   }
 
   const liveness = new Socket({ fd: LIVENESS_FD, readable: true, writable: true });
@@ -94,7 +107,7 @@ function main(): void {
   process.on('SIGHUP', () => undefined);
 
   releaseMemoryWhenIdle();
-  const control = createServer();
+  const control = createServer((socket) => socket.on('close', onControlLost));
   serveWire(control, generationProtocol(socketPath), handlers, { log, messageTimeoutMs: 60 * SECOND_MS });
   control.listen(socketPath, () => {
     chmodSync(socketPath, 0o600);

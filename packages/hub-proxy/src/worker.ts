@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import { Activity } from './activity.js';
-import { ClientConnection, DRAIN_LINGER_MS } from './client-connection.js';
+import { ClientConnection } from './client-connection.js';
 import { ConnectionLimit, MAX_CONNECTIONS } from './connection-limit.js';
 import { Deadlines } from './deadlines.js';
 import { fittingConnections } from './descriptor-budget.js';
@@ -25,6 +25,8 @@ import { WorkerState } from './worker-state.js';
 /** WebSockets that are still open at the deadline are closed over this time, so that not all come back at once. */
 const CLOSE_SPREAD_MS = MINUTE_MS;
 const AFTER_SPREAD_MS = 6 * SECOND_MS;
+/** A connection that the kernel has accepted for us may still be on its way through the event loop. */
+const FIRST_LOOK_MS = 100;
 
 export interface WorkerOptions {
   readonly generation: number;
@@ -46,6 +48,7 @@ export class Worker {
   readonly #context: WorkerContext;
   readonly #tickets: TicketVerifier;
   #drainingSinceMs: number | undefined;
+  #deadlineMs: number | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #isEnding = false;
   readonly #sweep: NodeJS.Timeout;
@@ -105,7 +108,10 @@ export class Worker {
     await this.#context.state.apply(state, { tickets: this.#tickets, work, activity });
   }
 
-  /** Stops accepting; what is open may stay for `timeoutMs` after the first call. */
+  /**
+   * Stops accepting; what is open may stay for `timeoutMs` after the first call. Idle connections are left alone: closed now,
+   * they could meet a request that is on its way. The next answer says `Connection: close`, or their usual time ends.
+   */
   drain(timeoutMs: number): void {
     const nowMs = this.#options.clock.monotonicMs();
     const isFirst = this.#drainingSinceMs === undefined;
@@ -113,12 +119,12 @@ export class Worker {
     if (isFirst) {
       this.#context.metrics.drained();
       for (const server of this.#servers) server.close();
-      for (const connection of this.#connections.values()) connection.drain();
-      setTimeout(() => this.#checkEmpty(), DRAIN_LINGER_MS / 50);
+      setTimeout(() => this.#checkEmpty(), FIRST_LOOK_MS);
     }
     if (this.#isEnding) return;
     clearTimeout(this.#deadline);
-    const leftMs = Math.max(0, this.#drainingSinceMs + timeoutMs - nowMs);
+    this.#deadlineMs = this.#drainingSinceMs + timeoutMs;
+    const leftMs = Math.max(0, this.#deadlineMs - nowMs);
     this.#deadline = setTimeout(() => this.end(CLOSE_SPREAD_MS), leftMs);
   }
 
@@ -127,7 +133,9 @@ export class Worker {
     this.drain(withinMs);
     this.#isEnding = true;
     clearTimeout(this.#deadline);
+    this.#deadlineMs = this.#options.clock.monotonicMs() + withinMs;
     this.#context.work.closeTunnelsWithin(withinMs, GOING_AWAY);
+    for (const connection of this.#connections.values()) connection.closeIfIdle();
     this.#deadline = setTimeout(() => {
       for (const connection of this.#connections.values()) connection.destroy();
     }, withinMs + AFTER_SPREAD_MS);
@@ -140,10 +148,17 @@ export class Worker {
 
   report(): WorkerReport {
     const openFds = openDescriptors();
+    const { clock } = this.#options;
+    /** A monotonic time as one of the wall clock. */
+    const wall = (ms: number): number => Math.floor(clock.nowMs() - clock.monotonicMs() + ms);
+    const sinceMs = this.#drainingSinceMs;
+    const deadlineMs = this.#deadlineMs;
     return {
       generation: this.#options.generation,
       pid: process.pid,
-      draining: this.#drainingSinceMs !== undefined,
+      draining: sinceMs !== undefined,
+      ...(sinceMs !== undefined && { draining_since_ms: wall(sinceMs) }),
+      ...(deadlineMs !== undefined && { deadline_ms: wall(deadlineMs) }),
       started_ms: this.#startedMs,
       connections: this.#connections.size,
       tunnels: this.#context.work.tunnelCount,

@@ -2,84 +2,98 @@ import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { type ErrorCode, errorText, isErrorCode, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import { PROXY_CONTROL_PATH } from '@metalhub/wire/proxy-api.js';
 
 /** Longer than a restart of the hub takes that waits for a slow login. */
 const GET_TIMEOUT_MS = 25 * SECOND_MS;
 
 export const ADMIN_SOCKET_PATH = '/run/metalhub/admin.sock';
 
-/** The hub's administration API on its own socket; who may connect is the file's permission. */
+/** Whom a client talks to, for its errors. */
+const HUB = 'hub';
+const PROXY = 'hub-proxy';
+
+/** The hub's administration API, or the proxy's, on its own socket; who may connect is the file's permission. */
 export class AdminClient {
   readonly #path: string;
+  readonly #peer: string;
 
-  constructor(path: string = ADMIN_SOCKET_PATH) {
+  constructor(path: string = ADMIN_SOCKET_PATH, peer: string = HUB) {
     this.#path = path;
+    this.#peer = peer;
+  }
+
+  static forProxy(path: string = PROXY_CONTROL_PATH): AdminClient {
+    return new AdminClient(path, PROXY);
   }
 
   /** @throws {MetalhubError} the hub's own error, or MH_ERR_WIRE_* */
   async get(path: string): Promise<unknown> {
-    return parseJson(await readAll(await this.#send('GET', path, undefined, GET_TIMEOUT_MS)));
+    return parseJson(await readAll(await this.#send('GET', path, undefined, GET_TIMEOUT_MS)), this.#peer);
   }
 
   /** Answers of one JSON value per line, as they come. */
   async *stream(method: 'GET' | 'POST', path: string, body?: unknown): AsyncGenerator<Record<string, unknown>> {
     const response = await this.#send(method, path, body);
     for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
-      if (line !== '') yield parseJson(line) as Record<string, unknown>;
+      if (line !== '') yield parseJson(line, this.#peer) as Record<string, unknown>;
     }
   }
 
   async post(path: string, body: unknown): Promise<unknown> {
     const text = await readAll(await this.#send('POST', path, body));
-    return text === '' ? null : parseJson(text);
+    return text === '' ? null : parseJson(text, this.#peer);
   }
 
   async #send(method: string, path: string, body?: unknown, timeoutMs = 0): Promise<IncomingMessage> {
     const response = await this.#open(method, path, body === undefined ? undefined : JSON.stringify(body), timeoutMs);
     if ((response.statusCode ?? 500) < 400) return response;
-    throw answeredError(await readAll(response), response.statusCode ?? 500);
+    throw answeredError(await readAll(response), response.statusCode ?? 500, this.#peer);
   }
 
   #open(method: string, path: string, body: string | undefined, timeoutMs: number): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const headers = body === undefined ? {} : { 'content-type': 'application/json' };
-      const sent = request({ socketPath: this.#path, method, path, headers: { host: 'hub', ...headers } }, resolve);
-      // The socket is systemd's and takes connections although the hub cannot start.
-      sent.setTimeout(timeoutMs, () => sent.destroy(new SilentHub(timeoutMs)));
-      sent.on('error', (cause) => reject(connectionError(cause)));
+      const sent = request(
+        { socketPath: this.#path, method, path, headers: { host: this.#peer, ...headers } },
+        resolve,
+      );
+      // The socket is systemd's and takes connections although the daemon cannot start.
+      sent.setTimeout(timeoutMs, () => sent.destroy(new SilentPeer(timeoutMs)));
+      sent.on('error', (cause) => reject(connectionError(cause, this.#peer)));
       sent.end(body);
     });
   }
 }
 
 /** It was asked and said nothing. */
-class SilentHub extends Error {
+class SilentPeer extends Error {
   constructor(timeoutMs: number) {
     super(`no answer within ${timeoutMs / SECOND_MS} s`);
   }
 }
 
-function connectionError(cause: unknown): MetalhubError {
-  if (cause instanceof SilentHub) {
-    const hint = 'it may not be able to start: journalctl -u hub -n 20';
+function connectionError(cause: unknown, peer: string): MetalhubError {
+  if (cause instanceof SilentPeer) {
+    const hint = `it may not be able to start: journalctl -u ${peer} -n 20`;
     return new MetalhubError('MH_ERR_WIRE_UNREACHABLE', {
-      details: { peer: 'hub', reason: cause.message },
+      details: { peer, reason: cause.message },
       hint,
       cause,
     });
   }
   const code = systemErrorCode(cause);
-  const details = { peer: 'hub', reason: errorText(cause) };
+  const details = { peer, reason: errorText(cause) };
   const hints: Readonly<Record<string, string>> = {
-    EACCES: 'run it as root, or as a member of the group metalhub-admin',
+    EACCES: peer === HUB ? 'run it as root, or as a member of the group metalhub-admin' : 'run it as root',
     ENOENT: 'systemctl start metalhub.target',
-    ECONNREFUSED: 'systemctl start hub-admin.socket',
+    ECONNREFUSED: `systemctl start ${peer === HUB ? 'hub-admin' : 'hub-proxy-control'}.socket`,
   };
   return new MetalhubError('MH_ERR_WIRE_UNREACHABLE', { details, hint: hints[code ?? ''], cause });
 }
 
-function answeredError(text: string, status: number): MetalhubError {
-  const fallback = new MetalhubError('MH_ERR_WIRE_MALFORMED', { details: { reason: `hub answered ${status}` } });
+function answeredError(text: string, status: number, peer: string): MetalhubError {
+  const fallback = new MetalhubError('MH_ERR_WIRE_MALFORMED', { details: { reason: `${peer} answered ${status}` } });
   try {
     const { code, message, hint } = JSON.parse(text) as Record<string, unknown>;
     if (!isErrorCode(code) || typeof message !== 'string') return fallback;
@@ -95,10 +109,10 @@ async function readAll(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function parseJson(text: string): unknown {
+function parseJson(text: string, peer: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new MetalhubError('MH_ERR_WIRE_MALFORMED', { details: { reason: 'hub did not answer in JSON' }, cause });
+    throw new MetalhubError('MH_ERR_WIRE_MALFORMED', { details: { reason: `${peer} did not answer in JSON` }, cause });
   }
 }

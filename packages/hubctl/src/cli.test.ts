@@ -107,3 +107,45 @@ t.test('a hub that does not run is named with what to do', async (t) => {
   t.equal(status, 1);
   t.match(out.stderr, 'systemctl start metalhub.target');
 });
+
+t.test('proxy status lists workers by generation, also when only the hub may be asked', async (t) => {
+  const worker = {
+    generation: 2,
+    pid: 812,
+    draining: false,
+    started: new Date().toISOString(),
+    connections: 12,
+    tunnels: 4,
+  };
+  const old = {
+    ...worker,
+    generation: 1,
+    pid: 540,
+    draining: true,
+    started: new Date(Date.now() - 7_260_000).toISOString(),
+    deadline: '2030-01-02T03:04:05.000Z',
+    connections: 500,
+    tunnels: 499,
+    memory_bytes: 31 * 2 ** 20,
+  };
+  const status = {
+    version: '1.2',
+    pid: 7,
+    routes: 3,
+    uptime_sec: 61,
+    generations: [worker, old],
+    hub_reachable: false,
+  };
+  answer = (request, response) => json(request.url === '/api/status' ? status : {}, 200)(request, response);
+  const lines: string[] = [];
+  const streams = { stdout: (text: string) => void lines.push(text), stderr: (text: string) => void lines.push(text) };
+  const proxy = AdminClient.forProxy(path);
+  t.equal(await runCli(['proxy', 'status'], new AdminClient(`${path}.none`), '9.9', streams, undefined, proxy), 0);
+  t.match(lines.join(''), /^hub-proxy 1\.2, running for 1m 1s \(process 7\), 3 routes; the hub cannot be reached$/m);
+  t.match(lines.join(''), /^2 +812 +accepting +0s +12 +4 +- +-$/m);
+  t.match(lines.join(''), /^1 +540 +draining +2h 1m +500 +499 +31 MB +2030-01-02 /m);
+  const none = AdminClient.forProxy(`${path}.none`);
+  lines.length = 0;
+  t.equal(await runCli(['proxy', 'status'], new AdminClient(path), '9.9', streams, undefined, none), 1);
+  t.match(lines.join(''), /hub-proxy cannot be reached/);
+});

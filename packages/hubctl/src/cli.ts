@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { spawnerAdminProtocol } from '@metalhub/wire/spawner-admin.js';
-import type { AdminClient } from './admin-client.js';
+import { AdminClient } from './admin-client.js';
 import { type Command, type Context, OPTIONS } from './command.js';
 import { apiDisable, apiEnable } from './commands/api.js';
 import { apply } from './commands/apply.js';
@@ -9,6 +9,7 @@ import { configCheck, configShow } from './commands/config.js';
 import { doctor } from './commands/doctor.js';
 import { leases, leasesAdopt, leasesRelease } from './commands/leases.js';
 import { logs } from './commands/logs.js';
+import { proxyStatus } from './commands/proxy-status.js';
 import { routes } from './commands/routes.js';
 import { servers, start, stop } from './commands/servers.js';
 import { status } from './commands/status.js';
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   leasesAdopt,
   apiEnable,
   apiDisable,
+  proxyStatus,
   configCheck,
   configShow,
   apply,
@@ -51,6 +53,7 @@ export async function runCli(
   version: string,
   streams: Streams,
   spawnerSocket: string = spawnerAdminProtocol.path,
+  proxy: AdminClient = AdminClient.forProxy(),
 ): Promise<number> {
   const json = argv.includes('--json');
   try {
@@ -66,6 +69,7 @@ export async function runCli(
     const context: Context = {
       admin,
       spawnerSocket,
+      proxy,
       json: values.json === true,
       follow: values.follow === true,
       lines: parseLines(values.lines),

@@ -4,6 +4,8 @@ export interface Context {
   admin: AdminClient;
   /** Where hub-spawner listens to administrators. */
   spawnerSocket: string;
+  /** The proxy's control API, for root only. */
+  proxy: AdminClient;
   /** `--json`: one JSON value (or one per line where a command streams), stable keys, nothing else on stdout. */
   json: boolean;
   follow: boolean;

@@ -75,13 +75,20 @@ export const proxyStatusShape = object({
   generations: (value: unknown) => value as GenerationReport[],
   hub_reachable: nullable(boolean()),
 });
+/** One worker; those with one number are one generation. */
 export interface GenerationReport {
   generation: number;
   pid: number;
   draining: boolean;
-  /** ISO 8601, UTC. */
+  /** ISO 8601, UTC, as the two below. */
   started: string;
+  draining_since?: string;
+  /** When it closes what is still open. */
+  deadline?: string;
   connections: number;
+  /** WebSockets among them. */
   tunnels: number;
+  /** Its own, and its part of what it shares with others (PSS). */
+  memory_bytes?: number;
 }
 export type ProxyStatus = Shaped<typeof proxyStatusShape>;

@@ -9,7 +9,7 @@ interface Status {
   users: number;
   servers: Record<string, number>;
   logins_allowed: boolean;
-  proxy: { reachable: boolean; error?: string; status?: { routes: number; generations: unknown[] } };
+  proxy: { reachable: boolean; error?: string; status?: { routes: number; generations: { generation: number }[] } };
   spawner: { reachable: boolean | null };
 }
 
@@ -40,7 +40,7 @@ function describe(value: Status): string {
 function describeProxy(proxy: Status['proxy']): string {
   if (!proxy.reachable) return `cannot be reached: ${printable(proxy.error ?? 'see journalctl -u hub-proxy')}`;
   const { routes = 0, generations = [] } = proxy.status ?? {};
-  const draining = generations.length - 1;
+  const draining = new Set(generations.map(({ generation }) => generation)).size - 1;
   if (proxy.error !== undefined) return `${routes} routes, and takes no others: ${printable(proxy.error)}`;
   return `${routes} routes${draining > 0 ? `, ${draining} earlier generations still serve connections` : ''}`;
 }

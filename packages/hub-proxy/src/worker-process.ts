@@ -1,8 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync, unlinkSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { MetalhubError } from '@metalhub/base/errors.js';
+import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import { socketPeerCredentials } from '@metalhub/systemd/peer.js';
 import { connectWire, type WireClient } from '@metalhub/wire/client.js';
 import {
   formatFilePath,
@@ -13,44 +16,34 @@ import {
 import type { ProxyState } from './proxy-state.js';
 import type { Settings } from './settings.js';
 import { formatForGeneration } from './state-format.js';
+import { socketName, type WorkerName } from './worker-name.js';
 
 const START_TIMEOUT_MS = 30 * SECOND_MS;
 /** jose verifies Ed25519 with WebCrypto, which Node 20 calls experimental at every start. */
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=2', '--expose-gc'];
-const CALL_TIMEOUT_MS = 10 * SECOND_MS;
+const CALL_TIMEOUT_MS = 5 * SECOND_MS;
 
 /** A worker as its supervisor sees it, whether it started it or found it. */
-export class Generation {
-  readonly number: number;
-  readonly pid: number;
+export class WorkerProcess {
+  readonly name: WorkerName;
   readonly #client: WireClient<GenerationRequests>;
+  /** The newest form of the state that it understands. */
   readonly #format: number;
-  /** Of a worker that this supervisor started: after its end its pid may be somebody else's. */
-  readonly #child: ChildProcess | undefined;
 
-  private constructor(
-    number: number,
-    pid: number,
-    client: WireClient<GenerationRequests>,
-    format: number,
-    child?: ChildProcess,
-  ) {
-    this.number = number;
-    this.pid = pid;
-    this.#client = client;
+  private constructor(name: WorkerName, client: WireClient<GenerationRequests>, format: number) {
+    this.name = name;
     this.#format = format;
-    this.#child = child;
+    this.#client = client;
   }
 
-  /** Finds a worker that an earlier supervisor left. @throws {MetalhubError} nobody answers there */
-  static async adopt(number: number, socketPath: string): Promise<Generation> {
-    const client = await connectWire(generationProtocol(socketPath), {
-      path: socketPath,
-      connectTimeoutMs: 2 * SECOND_MS,
-    });
+  /** Finds a worker that an earlier supervisor left. @throws {MetalhubError} it does not answer */
+  static async adopt(name: WorkerName, directory: string): Promise<WorkerProcess> {
+    const path = join(directory, socketName(name));
+    const client = await connectWire(generationProtocol(path), { path, connectTimeoutMs: 2 * SECOND_MS });
+    const worker = new WorkerProcess(name, client, readFormat(path));
     try {
-      const { pid } = await client.call('Report', {}, { timeoutMs: CALL_TIMEOUT_MS });
-      return new Generation(number, pid, client, readFormat(socketPath));
+      await worker.report();
+      return worker;
     } catch (error) {
       client.close();
       throw error;
@@ -59,25 +52,27 @@ export class Generation {
 
   /** Starts a worker; resolves when it accepts connections on the descriptors. */
   static async start(options: {
-    number: number;
+    name: WorkerName;
     program: string;
-    socketPath: string;
+    directory: string;
     listenFds: readonly number[];
     settings: Settings;
     state: ProxyState;
-  }): Promise<Generation> {
-    const { number, program, socketPath, listenFds, settings, state } = options;
-    const args = [...NODE_FLAGS, program, String(number), socketPath, String(listenFds.length)];
+  }): Promise<WorkerProcess> {
+    const { name, program, directory, listenFds, settings, state } = options;
+    const path = join(directory, socketName(name));
+    const args = [...NODE_FLAGS, program, String(name.generation), path, String(listenFds.length)];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'pipe', ...listenFds] });
     try {
       await untilListening(child);
-      const client = await connectWire(generationProtocol(socketPath), { path: socketPath });
-      const format = readFormat(socketPath);
+      const client = await connectWire(generationProtocol(path), { path });
+      const format = readFormat(path);
       const params = { settings, state: formatForGeneration(state, format) };
       await client.call('Start', params, { timeoutMs: START_TIMEOUT_MS });
-      return new Generation(number, child.pid ?? 0, client, format, child);
+      return new WorkerProcess(name, client, format);
     } catch (error) {
       child.kill('SIGKILL');
+      removeSocket(directory, name);
       throw error;
     }
   }
@@ -100,22 +95,53 @@ export class Generation {
     await this.#client.call('End', { within_ms: withinMs }, { timeoutMs: CALL_TIMEOUT_MS });
   }
 
+  /** One that does not answer in time is no longer connected afterwards. */
   report(): Promise<WorkerReport> {
     return this.#client.call('Report', {}, { timeoutMs: CALL_TIMEOUT_MS });
   }
+}
 
-  /** The last resort, for one that does not answer. */
-  kill(): void {
-    if (this.#child !== undefined) {
-      this.#child.kill('SIGKILL');
-      return;
-    }
-    try {
-      process.kill(this.pid, 'SIGKILL');
-    } catch {
-      // It is gone already.
-    }
+/** How long one that hangs may take to let the kernel connect us. */
+const KILL_CONNECT_MS = SECOND_MS;
+
+/**
+ * The last resort, for one that does not answer. Whom to kill is asked of the kernel, which knows who listens on the
+ * socket: a number noted earlier may belong to another process by now. Resolves when the signal is sent, or nobody is there.
+ */
+export function killWorker(directory: string, name: WorkerName): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = connect({ path: join(directory, socketName(name)) });
+    const finish = (): void => {
+      socket.destroy();
+      resolve();
+    };
+    socket.setTimeout(KILL_CONNECT_MS, finish);
+    socket.once('error', finish);
+    socket.once('connect', () => {
+      try {
+        process.kill(socketPeerCredentials(socket).pid, 'SIGKILL');
+      } catch {
+        // It has just ended.
+      }
+      finish();
+    });
+  });
+}
+
+export function removeSocket(directory: string, name: WorkerName): void {
+  const path = join(directory, socketName(name));
+  try {
+    rmSync(formatFilePath(path), { force: true });
+    unlinkSync(path);
+  } catch {
+    // The worker removed it itself.
   }
+}
+
+/** Whether the socket's owner has ended: only then nobody listens. */
+export function isNobodyThere(error: unknown): boolean {
+  const code = error instanceof Error ? systemErrorCode(error.cause) : undefined;
+  return code === 'ECONNREFUSED' || code === 'ENOENT';
 }
 
 /** Workers of the first version wrote no such file. */

@@ -1,0 +1,102 @@
+import { readdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { isThere, setUp, startSupervisor, until } from './testing/supervisor.js';
+
+// Of the whole file: half a minute is not enough on a busy machine, and one that hangs is waited for.
+t.setTimeout(180_000);
+
+t.test('R03: a killed worker is replaced at once, connections wait for it', async (t) => {
+  const { directory, listening, get } = await setUp(t);
+  const { supervisor, call: control, leave } = await startSupervisor(directory, listening.fd);
+  const before = JSON.parse((await control('GET', '/api/status')).body);
+  process.kill(before.generations[0].pid, 'SIGKILL');
+  t.equal(await get(), 503, 'the hub is away, the proxy is not');
+  const after = JSON.parse((await control('GET', '/api/status')).body);
+  t.match(after.generations, [{ generation: 1, draining: false }]);
+  t.not(after.generations[0].pid, before.generations[0].pid);
+  await supervisor.endAll();
+  await leave();
+});
+
+t.test(
+  'R03: with two workers the other one goes on, and the one that died is replaced in its generation',
+  async (t) => {
+    const { directory, listening, get } = await setUp(t);
+    const { supervisor, call: control, leave } = await startSupervisor(directory, listening.fd, { workers: 2 });
+    const generations = async () => JSON.parse((await control('GET', '/api/status')).body).generations;
+    const before = await generations();
+    t.match(before, [{ generation: 1 }, { generation: 1 }]);
+    t.equal(before.length, 2);
+    process.kill(before[0].pid, 'SIGKILL');
+    t.equal(await get(), 503, 'the hub is away, the proxy is not');
+    while ((await generations()).length < 2) await new Promise((resolve) => setTimeout(resolve, 50));
+    const after = await generations();
+    t.match(after, [
+      { generation: 1, draining: false },
+      { generation: 1, draining: false },
+    ]);
+    t.notOk(after.some(({ pid }: { pid: number }) => pid === before[0].pid));
+    await until(async () => !readdirSync(join(directory, 'gen')).includes('1.sock'));
+    await supervisor.endAll();
+    await leave();
+    t.same(readdirSync(join(directory, 'gen')), []);
+  },
+);
+
+t.test('R03: workers that hang are replaced, and keep their connections when they go on', async (t) => {
+  const { directory, listening, key, openTunnel, get } = await setUp(t);
+  const { supervisor, limits, call: control, target, leave } = await startSupervisor(directory, listening.fd);
+  await control('PUT', '/api/keys', { keys: [key.publicKey] });
+  const route = { target: target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+  await control('POST', '/api/routes/user/anna', route);
+  const tunnels = [await openTunnel()];
+  await supervisor.replace(limits);
+  tunnels.push(await openTunnel());
+  const pids = (await supervisor.reports()).map(({ pid }) => pid);
+  t.equal(pids.length, 2);
+  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+  t.teardown(() => {
+    for (const pid of pids.filter(isThere)) process.kill(pid, 'SIGKILL');
+  });
+  t.same(await supervisor.reports(), [], 'both are asked, neither answers');
+  t.equal(await get(), 200, 'the next one serves');
+  for (const pid of pids) process.kill(pid, 'SIGCONT');
+  await until(async () => {
+    await supervisor.adoptMissed();
+    return (await supervisor.reports()).length === 3;
+  });
+  t.match(await supervisor.reports(), [
+    { generation: 2, draining: false },
+    { generation: 2, draining: true, tunnels: 1, pid: pids[0] },
+    { generation: 1, draining: true, tunnels: 1, pid: pids[1] },
+  ]);
+  for (const tunnel of tunnels) {
+    tunnel.send('\x81\x02hi');
+    await tunnel.waitFor('\x81\x02hi');
+  }
+  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+  await supervisor.endAll();
+  await leave();
+  // A child that has ended is there until it is looked at.
+  await until(async () => !pids.some(isThere));
+  t.pass('a stop also ends those that hang');
+});
+
+t.test('R03: a worker that its supervisor has given up stops to accept by itself', async (t) => {
+  const { directory, listening } = await setUp(t);
+  const gen = join(directory, 'gen');
+  const { supervisor, leave } = await startSupervisor(directory, listening.fd);
+  const [first] = await supervisor.reports();
+  const pid = first?.pid ?? 0;
+  process.kill(pid, 'SIGSTOP');
+  renameSync(join(gen, '1.sock'), join(gen, 'real'));
+  t.same(await supervisor.reports(), []);
+  process.kill(pid, 'SIGCONT');
+  // Nobody can tell it anything any more; without a connection to serve it ends.
+  await until(async () => !isThere(pid));
+  await until(async () => (await supervisor.reports()).length === 1);
+  t.match(await supervisor.reports(), [{ generation: 1, draining: false }]);
+  await supervisor.endAll();
+  await leave();
+});
