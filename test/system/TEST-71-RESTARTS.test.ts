@@ -1,0 +1,287 @@
+import { request } from 'node:http';
+import t, { type Test } from 'tap';
+import { installDeb } from '../lib/deb.js';
+import { bootMachine, type Machine } from '../lib/machine.js';
+import { control, serveLoad, startLoad } from '../lib/proxy-load.js';
+import type { LoadOrder, LoadReport } from '../restart-load/main.js';
+import type { Target } from '../restart-load/target.js';
+
+t.setTimeout(900_000);
+
+/** METALHUB_RESTARTS_<NAME> in the environment changes a size. */
+function size(name: string, usual: number): number {
+  return Number(process.env[`METALHUB_RESTARTS_${name}`] ?? usual);
+}
+const RESTARTS = size('COUNT', 50);
+const RELOADS = size('RELOADS', 5);
+const WEBSOCKETS = size('WEBSOCKETS', 500);
+const TRANSFER_BYTES = size('TRANSFER_BYTES', 2 * 2 ** 30);
+/** Slow enough to be under way all the time; at the end it goes as fast as it can. */
+const TRANSFER_RATE = size('TRANSFER_RATE', 16 * 2 ** 20);
+
+const DROP_IN = '/etc/metalhub/metalhub.toml.d/mistake.toml';
+const MEBIBYTE = 2 ** 20;
+
+interface Worker {
+  generation: number;
+  pid: number;
+  draining: boolean;
+  connections: number;
+  tunnels: number;
+  memory_bytes: number;
+}
+
+let machine: Machine;
+let target: Target;
+
+t.before(async () => {
+  machine = await bootMachine({ image: 'jupyter' });
+  await installDeb(machine);
+  const origin = 'http://127.0.0.1:8000';
+  target = { port: 8000, host: '127.0.0.1:8000', origin, ...(await serveLoad(machine)) };
+  await machine.enterNetwork();
+});
+
+t.teardown(() => machine?.stop());
+
+function order(changes: Partial<LoadOrder> = {}): LoadOrder {
+  const nothing = { sockets: 0, clients: false, pausing: 0, transferBytes: 0 };
+  return { target, messagesPerSecond: 1, maxPauseMs: 8000, transferRate: TRANSFER_RATE, ...nothing, ...changes };
+}
+
+async function workers(): Promise<Worker[]> {
+  return (JSON.parse(await machine.run(['hubctl', 'proxy', 'status', '--json'])) as { generations: Worker[] })
+    .generations;
+}
+
+/** The worker that accepts. */
+async function accepting(): Promise<Worker> {
+  const found = (await workers()).find(({ draining }) => !draining);
+  if (found === undefined) throw new Error('no worker accepts');
+  return found;
+}
+
+async function mainPid(): Promise<number> {
+  return Number(await machine.run(['systemctl', 'show', '--value', '--property=MainPID', 'hub-proxy.service']));
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+async function until(what: string, isTrue: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await isTrue())) {
+    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await pause(200);
+  }
+}
+
+/** One request on a connection of its own. @returns its status, or what went wrong */
+function ask(): Promise<number | string> {
+  return new Promise((resolve) => {
+    const headers = { host: target.host, cookie: target.cookie, connection: 'close' };
+    const options = { host: '127.0.0.1', port: target.port, path: `${target.prefix}echo`, agent: false, headers };
+    request(options, (response) => resolve(response.resume().statusCode ?? 0))
+      .on('error', (error) => resolve(String(error)))
+      .end();
+  });
+}
+
+function assertNothingLost(t: Test, { sockets, requests, transfers }: LoadReport): void {
+  const { failures, times, ...counts } = sockets;
+  t.same(failures, [], 'no WebSocket message lost, repeated, reordered or changed');
+  t.match(counts, { closed: 0, echoed: counts.sent }, `${counts.open} WebSockets are open`);
+  if (counts.sent > 0) t.comment(`${counts.echoed} messages: ${JSON.stringify(times)} ms`);
+  for (const [name, report] of Object.entries(requests)) {
+    t.same(report.failures, [], `no request failed or was refused: ${name}`);
+    t.comment(`${name}: ${JSON.stringify({ ...report, failures: report.failures.length })}`);
+  }
+  t.ok(
+    Object.values(requests).every(({ closedIdle }) => closedIdle === 0),
+    'no idle connection was closed',
+  );
+  for (const { failure, bytes, seconds } of transfers) {
+    t.equal(failure, undefined, `every one of ${bytes} bytes of a transfer is right, after ${seconds} s`);
+  }
+}
+
+async function repeat(command: string, count: number): Promise<string> {
+  const loop = `for _ in $(seq ${count}); do s=$(date +%s%N); ${command}; echo $(( ($(date +%s%N) - s) / 1000000 )); done`;
+  const took = (await machine.shell(loop, { timeoutMs: 400_000 })).trim().split('\n').map(Number);
+  return `${command}: ${took.length} times, slowest ${Math.max(...took)} ms, ${took.reduce((a, b) => a + b, 0)} ms in all`;
+}
+
+t.test(`R01: ${RESTARTS} restarts in a row fail no request, close no WebSocket and break no transfer`, async (t) => {
+  const since = await machine.cursor();
+  const transfer = { transferBytes: TRANSFER_BYTES };
+  const load = await startLoad(order({ sockets: WEBSOCKETS, clients: true, pausing: 20, ...transfer }));
+  const first = await accepting();
+  t.comment(await repeat('systemctl restart hub-proxy', RESTARTS));
+  t.comment(await repeat('systemctl reload hub-proxy', RELOADS));
+  const all = await workers();
+  const memory = all.reduce((sum, { memory_bytes }) => sum + memory_bytes, 0) / MEBIBYTE;
+  t.comment(`${all.length} workers use ${memory.toFixed(0)} MB together`);
+  t.match(all.at(-1), { pid: first.pid, tunnels: WEBSOCKETS }, 'the first generation serves what it began with');
+  assertNothingLost(t, await load.end());
+
+  await until('the earlier generations are gone', async () => (await workers()).length === 1);
+  const [newest] = await workers();
+  const pids = (await machine.run(['pgrep', '-u', 'metalhub-proxy'])).trim().split('\n').map(Number);
+  t.same(pids.sort(), [await mainPid(), newest?.pid].sort(), 'one supervisor and one worker are left');
+  t.equal(await machine.run(['ls', '/run/metalhub-proxy/gen']), `${newest?.generation}.sock\n`);
+  for (const pid of pids) {
+    const count = Number(await machine.run(['sh', '-c', `ls /proc/${pid}/fd | wc -l`]));
+    t.ok(count < 60, `${count} descriptors`);
+  }
+  const pss = await machine.shell(
+    `cat ${pids.map((pid) => `/proc/${pid}/smaps_rollup`).join(' ')} | awk '/^Pss:/{n+=$2} END{print n}'`,
+  );
+  t.ok(Number(pss) < 100 * 1024, `${pss.trim()} kB of memory`);
+  await machine.assertCleanJournal([], since);
+});
+
+/** Kills a process; then how many milliseconds it took until the condition held, a piece of shell. */
+async function killUntil(pid: number, condition: string): Promise<number> {
+  const text = `kill -KILL ${pid}; s=$(date +%s%N); until ${condition}; do sleep 0.01; done; echo $(( ($(date +%s%N) - s) / 1000000 ))`;
+  return Number(await machine.shell(text));
+}
+
+t.test('R03: kill -9 of the supervisor loses nothing, and there is a new one within a second', async (t) => {
+  const load = await startLoad(order({ sockets: 20, clients: true }));
+  for (let round = 0; round < 3; round++) {
+    const pid = await mainPid();
+    const unit = 'systemctl show --value --property=MainPID hub-proxy.service';
+    const tookMs = await killUntil(
+      pid,
+      `n=$(${unit}); [ $n != 0 ] && [ $n != ${pid} ] && systemctl -q is-active hub-proxy`,
+    );
+    t.comment(`another supervisor serves after ${tookMs} ms`);
+    const routes = JSON.parse(await control(machine, 'GET', '/api/routes'));
+    t.match(routes, { [target.prefix]: { auth: 'ticket' } }, 'routes are intact');
+  }
+  assertNothingLost(t, await load.end());
+});
+
+t.test('R03: kill -9 of a worker loses its connections only, and the next one is there within a second', async (t) => {
+  const old = await startLoad(order({ sockets: 20 }));
+  await machine.run(['systemctl', 'restart', 'hub-proxy']);
+  const current = await startLoad(order({ sockets: 20 }));
+  const { pid } = await accepting();
+  const curl = `curl -s -o /dev/null -w %{http_code} -b '${target.cookie}' http://${target.host}${target.prefix}echo`;
+  t.comment(`answered again after ${await killUntil(pid, `[ "$(${curl})" = 200 ]`)} ms`);
+  t.match((await current.end()).sockets, { closed: 20 }, 'those of the killed one are gone');
+  t.not((await accepting()).pid, pid);
+  const third = await startLoad(order({ sockets: 5, clients: true }));
+  const earlier = (await workers()).find(({ tunnels }) => tunnels === 20);
+  t.equal(earlier?.draining, true);
+  await killUntil(earlier?.pid ?? 0, `[ ! -e /proc/${earlier?.pid} ]`);
+  t.match((await old.end()).sockets, { closed: 20 }, 'out of memory, say, while draining');
+  assertNothingLost(t, await third.end());
+});
+
+t.test(
+  'R03: a supervisor that is stopped is replaced by the watchdog, a stopped worker by its supervisor',
+  async (t) => {
+    await machine.writeFile('/run/systemd/system/hub-proxy.service.d/watchdog.conf', '[Service]\nWatchdogSec=3\n');
+    await machine.run(['systemctl', 'daemon-reload']);
+    await machine.run(['systemctl', 'restart', 'hub-proxy']);
+    const load = await startLoad(order({ sockets: 20, clients: true }));
+    const supervisor = await mainPid();
+    await machine.run(['kill', '-STOP', String(supervisor)]);
+    await until('another supervisor', async () => ![0, supervisor].includes(await mainPid()));
+    await until('it serves', async () => (await machine.exec(['systemctl', 'is-active', 'hub-proxy'])).code === 0);
+    assertNothingLost(t, await load.end());
+
+    const second = await startLoad(order({ sockets: 20 }));
+    const { pid } = await accepting();
+    await machine.run(['kill', '-STOP', String(pid)]);
+    const begin = performance.now();
+    t.equal(await ask(), 200, 'a visitor waits until there is another worker');
+    t.comment(`answered after ${Math.round(performance.now() - begin)} ms`);
+    await machine.run(['kill', '-CONT', String(pid)]);
+    assertNothingLost(t, await second.end());
+    await machine.run(['rm', '/run/systemd/system/hub-proxy.service.d/watchdog.conf']);
+    await machine.run(['systemctl', 'daemon-reload']);
+  },
+);
+
+t.test('R02: ten restarts in five seconds, and a signal in the middle of a start, keep the service', async (t) => {
+  const load = await startLoad(order({ sockets: 20, clients: true }));
+  await machine.shell(
+    'for _ in $(seq 10); do systemctl restart --no-block hub-proxy; sleep 0.5; done; systemctl restart hub-proxy',
+  );
+  // As soon as the new process takes SIGHUP at all, long before it can answer it.
+  const since = await machine.cursor();
+  const told = await machine.shell(`
+    systemctl kill --kill-whom=main --signal=TERM hub-proxy
+    for _ in $(seq 3000); do
+      pid=$(cat /sys/fs/cgroup/system.slice/hub-proxy.service/cgroup.procs | sort -n | tail -n 1)
+      if grep -q 'hub-proxy.cjs' /proc/$pid/cmdline 2>/dev/null && [ $(( 0x$(sed -n 's/^SigCgt:.*\\(.\\)$/\\1/p' /proc/$pid/status) & 1 )) = 1 ]; then
+        kill -HUP $pid; systemctl show --value --property=ActiveState hub-proxy; exit
+      fi
+    done`);
+  t.equal(told.trim(), 'activating');
+  await machine.waitForEntry({ unit: 'hub-proxy.service', since }, /Reloaded|new generation accepts/);
+  await until('active', async () => (await machine.exec(['systemctl', 'is-active', 'hub-proxy'])).code === 0);
+  const ended = (await machine.journal({ since, unit: 'hub-proxy.service' })).filter(({ message }) =>
+    /status=1\/HUP/.test(message),
+  );
+  t.same(ended, [], 'it was not ended by it');
+  assertNothingLost(t, await load.end());
+});
+
+t.test(
+  'R02: with a configuration it cannot start with, visitors wait, old connections go on, and it mends itself',
+  async (t) => {
+    const load = await startLoad(order({ sockets: 20 }));
+    await machine.writeFile(DROP_IN, '[proxy]\nlisen = ["127.0.0.1:8000"]\n');
+    // Without the copy of the last good one there is nothing to fall back to.
+    await machine.run(['rm', '/var/lib/metalhub/proxy/config-copy.json']);
+    const since = await machine.cursor();
+    await machine.exec(['systemctl', 'restart', 'hub-proxy']);
+    t.equal(await ask(), 200, 'the workers that were there go on for a while');
+    const entry = await machine.waitForEntry({ identifier: 'hub-proxy', since }, /lisen/);
+    t.match(entry.message, /mistake\.toml:2: proxy\.lisen: unknown key/);
+    await until(
+      'nobody accepts any more',
+      async () =>
+        (await machine.exec(['sh', '-c', `! timeout 2 curl -s -o /dev/null http://${target.host}/`])).code === 0,
+    );
+    const waiting = ask();
+    await pause(3000);
+    await machine.run(['rm', DROP_IN]);
+    t.equal(await waiting, 200, 'who came meanwhile is answered');
+    t.equal((await machine.exec(['systemctl', 'is-active', 'hub-proxy.socket'])).code, 0);
+    assertNothingLost(t, await load.end());
+  },
+);
+
+t.test('R05: a stop ends every generation and the listening; systemctl kill ends every process', async (t) => {
+  await until('the earlier generations are gone', async () => (await workers()).length === 1);
+  const loads = [await startLoad(order({ sockets: 20 }))];
+  for (let restart = 0; restart < 2; restart++) {
+    await machine.run(['systemctl', 'restart', 'hub-proxy']);
+    loads.push(await startLoad(order({ sockets: 20 })));
+  }
+  const before = await workers();
+  t.equal(before.length, 3);
+  await machine.run(['systemctl', 'kill', 'hub-proxy.service']);
+  for (const { pid } of before)
+    await until('gone', async () => (await machine.exec(['test', '!', '-e', `/proc/${pid}`])).code === 0);
+  for (const load of loads) t.match((await load.end()).sockets, { closed: 20 });
+  await until('it is back', async () => (await ask()) === 200);
+
+  const more = [await startLoad(order({ sockets: 20 }))];
+  await machine.run(['systemctl', 'restart', 'hub-proxy']);
+  more.push(await startLoad(order({ sockets: 20 })));
+  const begin = performance.now();
+  await machine.run(['systemctl', 'stop', 'hub-proxy.socket', 'hub-proxy.service']);
+  const tookMs = performance.now() - begin;
+  t.ok(tookMs < 30_000, `stopped after ${Math.round(tookMs)} ms`);
+  t.match(await ask(), /ECONNREFUSED/);
+  t.equal((await machine.exec(['pgrep', '-u', 'metalhub-proxy'])).code, 1, 'no process of any generation is left');
+  for (const load of more) t.match((await load.end()).sockets, { closed: 20, failures: [/03e9/] }, 'closed with 1001');
+  await machine.run(['systemctl', 'start', 'hub-proxy.socket', 'hub-proxy.service']);
+  t.equal(await ask(), 200);
+});
