@@ -15,7 +15,12 @@ function setUp(t: { teardown(end: () => void): void }) {
     return ledger;
   };
   const end = (generation: number, started_ms: number, served: number): void => {
-    writeFinalCounters(join(generations, `${generation}.sock`), { generation, pid: 7, started_ms, counters: { served } });
+    writeFinalCounters(join(generations, `${generation}.sock`), {
+      generation,
+      pid: 7,
+      started_ms,
+      counters: { served },
+    });
   };
   return { directory, open, end, served: (ledger: CounterLedger) => ledger.total()['served'] };
 }
