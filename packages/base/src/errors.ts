@@ -61,6 +61,7 @@ export const ERROR_MESSAGES = {
 
   MH_ERR_PROXY_TARGET: 'not an allowed target',
   MH_ERR_PROXY_ROUTE: 'not a valid route: {reason}',
+  MH_ERR_PROXY_STALE: 'the routes have changed since they were looked at',
   MH_ERR_PROXY_STATE: 'the state of the proxy cannot be stored: {reason}',
   MH_ERR_PROXY_UNREACHABLE: 'the proxy cannot be reached: {reason}',
 

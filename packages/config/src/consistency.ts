@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { parseBytes } from './bytes.js';
 import type { Config } from './schema.js';
 
@@ -7,6 +8,7 @@ type Refuse = (path: readonly (string | number)[], reason: string) => void;
 export function checkConsistency(config: Config, refuse: Refuse): void {
   checkListen(config, refuse);
   checkTls(config, refuse);
+  checkUpstreams(config, refuse);
   if (config.accounts.uid_min > config.accounts.uid_max) {
     refuse(['accounts', 'uid_max'], `must not be less than accounts.uid_min (${config.accounts.uid_min})`);
   }
@@ -35,6 +37,20 @@ function checkListen(config: Config, refuse: Refuse): void {
         `${address} is not a loopback address: without TLS that needs proxy.insecure = true`,
       );
     }
+  }
+}
+
+function checkUpstreams(config: Config, refuse: Refuse): void {
+  for (const [index, range] of config.proxy.upstream_ranges.entries()) {
+    const [address = '', bits] = range.split('/');
+    const family = isIP(address);
+    const isRange = family !== 0 && Number(bits) <= (family === 4 ? 32 : 128);
+    if (!isRange) refuse(['proxy', 'upstream_ranges', index], `${range} is not a range of addresses like 10.0.0.0/8`);
+  }
+  const port = Number(config.proxy.api_listen.split(':').at(-1));
+  if (port < 1 || port > 65_535) refuse(['proxy', 'api_listen'], `${port} is not a port`);
+  if (config.proxy.listen.includes(config.proxy.api_listen)) {
+    refuse(['proxy', 'api_listen'], `${config.proxy.api_listen} is in proxy.listen already`);
   }
 }
 

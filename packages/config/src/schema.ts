@@ -96,11 +96,15 @@ export const configSchema = Type.Object(
           description:
             'Allows other addresses than loopback without TLS. Passwords then cross the network in the clear.',
         }),
-        hosts: Type.Array(Type.String({ pattern: '^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+)$', maxLength: 253 }), {
-          default: [],
-          maxItems: 100,
-          description: 'Host names answered besides that of public_url and localhost.',
-        }),
+        hosts: Type.Array(
+          Type.String({ pattern: '^(\\[[0-9A-Fa-f:.]+\\]|(\\*\\.)?[A-Za-z0-9.-]+)$', maxLength: 253 }),
+          {
+            default: [],
+            maxItems: 100,
+            description:
+              'Host names answered besides that of public_url and localhost; *.example.org stands for all names one level below.',
+          },
+        ),
         drain_timeout_sec: Type.Integer({
           minimum: 1,
           maximum: 604_800,
@@ -124,6 +128,51 @@ export const configSchema = Type.Object(
           default: 0,
           description:
             'Processes that accept connections; 0 for one, and on machines with four and more cores for two.',
+        }),
+        api_listen: Type.String({
+          pattern: '^(\\[[0-9A-Fa-f:]+\\]|[0-9.]+):[0-9]{1,5}$',
+          default: '127.0.0.1:8001',
+          description: 'Address of the route API for another hub, once `hubctl proxy enable-tcp` was run.',
+        }),
+        default_route: Type.String({
+          pattern: '^(auto|hub)$',
+          default: 'auto',
+          description:
+            'Who gets what no other route takes. auto: the other hub once `hubctl proxy enable-tcp` was run, and then nothing leads to the hub of metalhub and its servers; hub: always the hub of metalhub.',
+        }),
+        host_routing: Type.Boolean({
+          default: false,
+          description:
+            'Routes of the route API begin with a host name, as with configurable-http-proxy --host-routing.',
+        }),
+        upstream_ranges: Type.Array(Type.String({ pattern: '^[0-9A-Fa-f:.]+/[0-9]{1,3}$', maxLength: 64 }), {
+          default: ['127.0.0.0/8', '::1/128'],
+          maxItems: 64,
+          description: 'Address ranges that routes may lead to by TCP, once `hubctl proxy enable-tcp` was run.',
+        }),
+        upstream_ca: Type.String({
+          pattern: '^(/.*)?$',
+          default: '',
+          description:
+            'File with the certificates (PEM) that sign those of https:// targets, instead of the public ones; readable by all.',
+        }),
+        upstream_sockets: Type.Array(Type.String({ pattern: '^/[A-Za-z0-9/_.-]*[A-Za-z0-9_-]$', maxLength: 90 }), {
+          default: [],
+          maxItems: 16,
+          description:
+            'Directories besides that of metalhub itself, owned by root, whose sockets routes of the route API may lead to.',
+        }),
+        error_pages: Type.String({
+          pattern: '^(/.*)?$',
+          default: '',
+          description:
+            'Directory, owned by root, with pages shown instead of the built-in ones: 404.html, 502.html, 503.html, error.html.',
+        }),
+        error_target: Type.String({
+          pattern: '^(https?://[A-Za-z0-9.:\\[\\]/_-]+)?$',
+          default: '',
+          description:
+            'Address that is asked for error pages, with /404 or another number added, as with configurable-http-proxy --error-target.',
         }),
       },
       { ...closed, default: {}, description: 'The public side.' },

@@ -14,6 +14,10 @@ export class Activity {
     this.#lastMs.set(key, this.#clock.nowMs());
   }
 
+  forget(key: string): void {
+    this.#lastMs.delete(key);
+  }
+
   /** Forgets routes that are gone. */
   keepOnly(keys: ReadonlySet<string>): void {
     for (const key of this.#lastMs.keys()) if (!keys.has(key)) this.#lastMs.delete(key);

@@ -129,7 +129,8 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
       body = out;
     }
     const route = this.#context.state.table.findRoute(head.path, head.host.name);
-    if (route === undefined) return this.#answer(head, jsonAnswer(404, 'no such page'));
+    // Only another hub can be so slow to say where everything leads.
+    if (route === undefined) return this.#answerError(head, hubAway(isNavigation(head)));
     this.#kind = routeKind(route);
     const verdict = this.#context.gate.check(head, route);
     if (!(verdict instanceof Promise)) return this.#follow(head, route, verdict, body);
@@ -153,7 +154,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     if (this.#context.state.table.findRoute(head.path, head.host.name) !== route) {
       const current = this.#context.state.table.findRoute(head.path, head.host.name);
       const isSame = current !== undefined && routeIdentity(current) === routeIdentity(route);
-      if (!isSame) return this.#answer(head, serverAway(isNavigation(head)));
+      if (!isSame) return this.#answerError(head, serverAway(isNavigation(head)));
     }
     this.#forward(head, route, verdict, body);
   }
@@ -206,7 +207,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     }
     const idle = mayBeUsed && key !== undefined ? this.#context.pool.take(key) : undefined;
     if (idle !== undefined) return { upstream: idle, isUsed: true };
-    return connectUpstream(route.target, () => this.#socket.destroyed);
+    return connectUpstream(route.target, () => this.#socket.destroyed, this.#context.upstream);
   }
 
   /** Of what connections may be used for one another's requests: the same running server and the same login. */
@@ -267,19 +268,19 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     if (end.kind !== 'answered' && end.kind !== 'tunnel') this.#context.metrics.upstreamFailed(this.#kind, end.kind);
     if (end.kind === 'tunnel') return this.#startTunnel(end.upstream, end.first);
     this.#work = undefined;
-    const isHub = isUnixTarget(route.target, this.#context.settings.hub_socket_path);
+    const isHub = route.prefix === '/' || isUnixTarget(route.target, this.#context.settings.hub_socket_path);
     switch (end.kind) {
       case 'answered':
         if (end.upstream !== undefined && key !== undefined) this.#kept = { upstream: end.upstream, key };
         else end.upstream?.destroy();
         return this.#next(end.closeClient);
       case 'unreachable':
-        return this.#answer(head, isHub ? hubAway(isNavigation(head)) : serverAway(isNavigation(head)));
+        return this.#answerError(head, isHub ? hubAway(isNavigation(head)) : serverAway(isNavigation(head)));
       case 'timeout':
-        return this.#answer(head, gatewayTimeout(isNavigation(head)));
+        return this.#answerError(head, gatewayTimeout(isNavigation(head)));
       case 'invalid':
         this.#context.log.info('no valid answer from upstream', { route: routeKey(route), reason: end.reason });
-        return this.#answer(head, isHub ? hubAway(isNavigation(head)) : badGateway(isNavigation(head)));
+        return this.#answerError(head, isHub ? hubAway(isNavigation(head)) : badGateway(isNavigation(head)));
       case 'broken':
         this.#context.log.info('answer from upstream broke off', { route: routeKey(route), reason: end.reason });
         this.#socket.destroy();
@@ -326,6 +327,14 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
 
   #countAnswer(head: RequestHead, status: number): void {
     this.#context.metrics.answered(this.#kind, status, performance.now() - this.#startedMs, head.isUpgrade);
+  }
+
+  /** Somebody who looks at a page gets the administrator's, or the other hub's. */
+  #answerError(head: RequestHead, builtIn: Answer): void {
+    if (!isNavigation(head)) return this.#answer(head, builtIn);
+    const answer = this.#context.errors.find(builtIn, head.target);
+    if (!(answer instanceof Promise)) return this.#answer(head, answer);
+    void answer.then((found) => this.#answer(head, found)); // it never rejects
   }
 
   #answer(head: RequestHead, answer: Answer): void {

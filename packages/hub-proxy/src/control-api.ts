@@ -1,167 +1,132 @@
 import { connect } from 'node:net';
 import { type ErrorCode, MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
-import { list, object, type Shape, ShapeError } from '@metalhub/base/shape.js';
+import { list, object, text } from '@metalhub/base/shape.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import {
   type GenerationReport,
   type ProxyStatus,
   type RevocationRequest,
-  type RouteReport,
   revocationListRequestShape,
   revocationRequestShape,
   routeRequestShape,
 } from '@metalhub/wire/proxy-api.js';
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import { checked } from './api-body.js';
+import { isRightToken } from './api-token.js';
+import { changeState } from './change-state.js';
 import type { WorkerReport } from './generation-protocol.js';
+import type { LiveState } from './live-state.js';
 import { registerMetrics } from './metrics-api.js';
-import {
-  defaultRoute,
-  MAX_KEYS,
-  MAX_ROUTES,
-  type ProxyState,
-  publicKeyShape,
-  type Route,
-  withKeys,
-  withoutRoute,
-  withRevocations,
-  withRoute,
-} from './proxy-state.js';
-import { type AllowedTargets, makeRoute, parsePrefix } from './route-target.js';
-import type { StateStore } from './state-store.js';
+import { MAX_KEYS, MAX_ROUTES, publicKeyShape } from './proxy-state.js';
+import { addRouteApi, checkVersion, ROUTES, type RouteRules } from './route-api.js';
+import { makeRoute, parsePrefix } from './route-target.js';
+import { addRevocations, type Change, changeRoutes, setKeys } from './state-changes.js';
+import type { ChangeKind, StateStore } from './state-store.js';
 import type { Supervisor } from './supervisor.js';
-import { formatTarget } from './target.js';
 
-const ROUTES = '/api/routes';
 const BODY_LIMIT_BYTES = 64 * 1024;
 /** 20 000 entries, with room for white space. */
 const REVOCATIONS_BODY_LIMIT_BYTES = 4 * 1024 * 1024;
+/** All routes there can be, at once. */
+const CHANGES_BODY_LIMIT_BYTES = 16 * 1024 * 1024;
+const MAX_TCP_CONNECTIONS = 256;
+const REQUEST_TIMEOUT_MS = 30 * SECOND_MS;
 const HUB_TIMEOUT_MS = SECOND_MS;
 const STATUS_OF: Partial<Record<ErrorCode, number>> = {
   MH_ERR_PROXY_TARGET: 400,
   MH_ERR_PROXY_ROUTE: 400,
   MH_ERR_PROXY_STATE: 503,
   MH_ERR_WIRE_MALFORMED: 400,
+  MH_ERR_PROXY_STALE: 412,
 };
 
 export interface ControlParts {
   readonly store: StateStore;
   readonly supervisor: Supervisor;
-  readonly allowed: AllowedTargets;
+  readonly rules: () => RouteRules;
   readonly log: Log;
   readonly clock: Clock;
   readonly version: string;
 }
 
 const keysShape = object({ keys: list(publicKeyShape, MAX_KEYS) });
+const changesShape = object({
+  put: list(object({ prefix: text({ max: 4096 }), route: routeRequestShape }), MAX_ROUTES),
+  remove: list(text({ max: 4096 }), MAX_ROUTES),
+});
+
+/** The route API for another hub, on TCP. Whoever has the token may speak. */
+export function createForeignApi(parts: ControlParts, token: string): FastifyInstance {
+  const app = createApp(parts);
+  app.server.maxConnections = MAX_TCP_CONNECTIONS;
+  // Before a byte of the body is read.
+  app.addHook('onRequest', async (request, reply) => {
+    if (isRightToken(request.headers.authorization, token)) return;
+    parts.log.warning('a request on the route API came without the right token', { peer: request.ip });
+    return reply.code(403).send();
+  });
+  addRouteApi(app, { ...parts, isForeign: true });
+  return app;
+}
 
 /** The route API on the control socket; see packages/wire proxy-api.ts. Who may connect is the socket's permission. */
 export function createControlApi(parts: ControlParts): FastifyInstance {
-  const { store, supervisor, clock } = parts;
+  const { store, supervisor, clock, rules } = parts;
   const startedMs = clock.monotonicMs();
-  const app = Fastify({ logger: false, bodyLimit: BODY_LIMIT_BYTES, routerOptions: { maxParamLength: 8192 } });
+  const app = createApp(parts);
 
-  // A kept connection could be closed by our restart just as a request is written to it.
-  app.addHook('onSend', async (_request, reply) => void reply.header('Connection', 'close'));
-  registerMetrics(app, parts);
-  app.setErrorHandler((error, _request, reply) => answerError(error, reply, parts.log));
+  /**
+   * Resolves when all generations have the change; without one nothing is written or sent. What takes something away they
+   * get even when it cannot be written.
+   */
+  async function change(make: (state: LiveState) => Change | undefined, kind?: ChangeKind): Promise<void> {
+    await changeState(parts, make, kind);
+  }
 
-  app.get<{ Querystring: { inactive_since?: string; inactiveSince?: string } }>(ROUTES, async (request) => {
-    const since = Date.parse(request.query.inactive_since ?? request.query.inactiveSince ?? '');
-    await supervisor.reports();
-    const routes = [defaultRoute(parts.allowed.hubSocketPath), ...store.state.routes];
-    const reports = routes.map((route) => [route.prefix, report(route)] as const);
-    return Object.fromEntries(
-      reports.filter(([, { last_activity }]) => Number.isNaN(since) || Date.parse(last_activity) < since),
+  app.patch(ROUTES, { bodyLimit: CHANGES_BODY_LIMIT_BYTES }, async (request, reply) => {
+    const { put, remove } = checked(changesShape, request.body);
+    const routes = put.map(({ prefix, route }) =>
+      makeRoute({ prefix: parsePrefix(prefix), host: null }, route, rules().allowed),
     );
+    const keys = remove.map(parsePrefix);
+    await change((state) => {
+      checkVersion(request, state);
+      return changeRoutes(state, routes, keys);
+    });
+    reply.code(204).header('ETag', `"${store.live.version}"`).send();
   });
-
-  /** Resolves when all generations have the change; without one nothing is written or sent. */
-  async function change(
-    make: (state: ProxyState) => ProxyState,
-    kind: 'allow' | 'take away' = 'allow',
-  ): Promise<{ isChanged: boolean }> {
-    let isChanged = false;
-    try {
-      await store.update((state) => {
-        const next = make(state);
-        isChanged = next !== state;
-        return next;
-      }, kind);
-    } catch (error) {
-      if (kind === 'take away') await supervisor.pushState();
-      throw error;
-    }
-    // Who made the same change a moment ago may still be sending it.
-    await (isChanged ? supervisor.pushState() : supervisor.pushed());
-    return { isChanged };
-  }
-
-  async function addRoute(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const route = makeRoute(prefixOf(request), checked(routeRequestShape, request.body), parts.allowed);
-    if (route.prefix !== '/') {
-      await change((state) => {
-        if (state.routes.length >= MAX_ROUTES)
-          throw new MetalhubError('MH_ERR_PROXY_ROUTE', { details: { reason: 'too many routes' } });
-        return withRoute(state, route);
-      });
-    }
-    reply.code(201).send();
-  }
-
-  async function removeRoute(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const prefix = parsePrefix(prefixOf(request));
-    if (prefix === '/')
-      throw new MetalhubError('MH_ERR_PROXY_ROUTE', { details: { reason: 'the prefix / belongs to the hub' } });
-    const { isChanged } = await change((state) => withoutRoute(state, prefix) ?? state, 'take away');
-    if (!isChanged) return void reply.code(404).send({ status: 404, message: 'no such route' });
-    supervisor.forgetActivity(prefix);
-    reply.code(204).send();
-  }
-
-  for (const path of [ROUTES, `${ROUTES}/*`]) {
-    app.post(path, addRoute);
-    app.delete(path, removeRoute);
-  }
+  addRouteApi(app, { ...parts, isForeign: false });
 
   app.put('/api/keys', async (request, reply) => {
     const { keys } = checked(keysShape, request.body);
-    await change((state) => withKeys(state, keys));
+    await change((state) => setKeys(state, keys));
     reply.code(204).send();
   });
 
   app.post('/api/revocations', { bodyLimit: REVOCATIONS_BODY_LIMIT_BYTES }, async (request, reply) => {
     const revocations = revocationsOf(request.body);
     supervisor.ledger.count('revoked', revocations.length);
-    await change((state) => withRevocations(state, revocations, Math.floor(clock.nowMs() / SECOND_MS)), 'take away');
+    const nowSec = Math.floor(clock.nowMs() / SECOND_MS);
+    await change((state) => addRevocations(state, revocations, nowSec), 'take away');
     reply.code(204).send();
   });
 
   app.get('/api/status', async (): Promise<ProxyStatus> => {
-    const [reports, hubReachable] = await Promise.all([supervisor.reports(), isListening(parts.allowed.hubSocketPath)]);
+    const [reports, hubReachable] = await Promise.all([
+      supervisor.reports(),
+      isListening(rules().allowed.hubSocketPath),
+    ]);
     const generations = reports.map(describeWorker);
     return {
       version: parts.version,
       pid: process.pid,
-      routes: store.state.routes.length + 1,
+      routes: store.live.routeCount + 1,
       uptime_sec: Math.floor((clock.monotonicMs() - startedMs) / SECOND_MS),
       generations,
       hub_reachable: hubReachable,
     };
   });
-
-  /** Never the token. Before the first request the route's own start would be a guess, so it is the supervisor's. */
-  function report(route: Route): RouteReport {
-    const lastMs = supervisor.findActivity(route.prefix) ?? clock.nowMs() - (clock.monotonicMs() - startedMs);
-    return {
-      target: formatTarget(route.target),
-      auth: route.auth,
-      user: route.user,
-      server: route.server,
-      invocation_id: route.invocation_id,
-      last_activity: new Date(lastMs).toISOString(),
-    };
-  }
 
   return app;
 }
@@ -177,24 +142,34 @@ function describeWorker(report: WorkerReport): GenerationReport {
   };
 }
 
-/** The bytes behind `/api/routes`, as sent: a prefix is compared with requests byte by byte, so nothing is decoded. */
-function prefixOf(request: FastifyRequest): string {
-  const path = (request.raw.url ?? '').split('?', 1)[0] ?? '';
-  return path.slice(ROUTES.length) || '/';
+function createApp(parts: ControlParts): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { maxParamLength: 8192, ignoreDuplicateSlashes: false },
+    exposeHeadRoutes: false,
+  });
+  // Clients of configurable-http-proxy name whatever type their HTTP library does.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
+    try {
+      done(null, body === '' ? undefined : JSON.parse(String(body)));
+    } catch (cause) {
+      done(new MetalhubError('MH_ERR_WIRE_MALFORMED', { details: { reason: 'not JSON' }, cause }));
+    }
+  });
+  // A kept connection could be closed by our restart just as a request is written to it.
+  app.addHook('onSend', async (_request, reply) => void reply.header('Connection', 'close'));
+  registerMetrics(app, parts);
+  app.setErrorHandler((error, _request, reply) => answerError(error, reply, parts.log));
+  app.setNotFoundHandler(async (_request, reply) => void reply.code(404).send());
+  return app;
 }
 
 function revocationsOf(body: unknown): readonly RevocationRequest[] {
   const isList = typeof body === 'object' && body !== null && 'revocations' in body;
   return isList ? checked(revocationListRequestShape, body).revocations : [checked(revocationRequestShape, body)];
-}
-
-function checked<T>(shape: Shape<T>, body: unknown): T {
-  try {
-    return shape(body, '');
-  } catch (error) {
-    if (!(error instanceof ShapeError)) throw error;
-    throw new MetalhubError('MH_ERR_WIRE_MALFORMED', { details: { reason: error.message }, cause: error });
-  }
 }
 
 function answerError(error: unknown, reply: FastifyReply, log: Log): void {

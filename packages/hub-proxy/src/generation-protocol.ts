@@ -1,12 +1,15 @@
 import { boolean, integer, list, object, optional, type Shaped, text, tolerant } from '@metalhub/base/shape.js';
 import { defineProtocol, noEvents } from '@metalhub/wire/protocol.js';
 import { countersShape } from './metrics-counters.js';
-import { MAX_ROUTES } from './proxy-state.js';
+import { deltaShape, MAX_ROUTE_KEY, MAX_ROUTES } from './proxy-state.js';
 import { settingsShape } from './settings.js';
 import { parseState } from './state-format.js';
 
 /** Supervisor → worker, also of earlier generations: one socket per worker below {@link GENERATION_DIRECTORY}. */
 export const GENERATION_DIRECTORY = '/run/metalhub-proxy/gen';
+
+/** That a supervisor keeps and sends as differences. */
+export const MAX_CHANGES = 4096;
 
 /** Beside a worker's socket: the newest form of the state that it understands, as a number. Without it 1. */
 export function formatFilePath(socketPath: string): string {
@@ -31,7 +34,7 @@ export const generationReportShape = object({
   /** Its share of the memory that it uses: its own and a part of what it shares with others (PSS). */
   memory_bytes: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   /** `prefix` is a route's key: with its host in front when it has one. */
-  activity: list(object({ prefix: text({ max: 4400 }), last_ms: epochMs }), MAX_ROUTES + 1),
+  activity: list(object({ prefix: text({ max: MAX_ROUTE_KEY }), last_ms: epochMs }), MAX_ROUTES + 1),
   counters: optional(countersShape),
   rss_bytes: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   open_fds: optional(integer(0, 10_000_000)),
@@ -54,6 +57,15 @@ export function generationProtocol(path: string) {
       Start: { params: object({ settings: settingsShape, state: parseState }), result: nothing, event: noEvents },
       /** Routes, keys and revocations from now on; what they no longer allow is closed before the answer. */
       SetState: { params: tolerant(object({ state: parseState })), result: nothing, event: noEvents },
+      /**
+       * What changed since the state of version `base`, in its order; not `applied` when the worker has another one. Only to
+       * workers that understand form 2 of the state.
+       */
+      ChangeState: {
+        params: tolerant(object({ base: integer(0, Number.MAX_SAFE_INTEGER), changes: list(deltaShape, MAX_CHANGES) })),
+        result: object({ applied: boolean() }),
+        event: noEvents,
+      },
       /** No new connections; what is open may stay for so long after the *first* Drain. */
       Drain: {
         params: tolerant(object({ timeout_ms: integer(0, 2 ** 31 - 1) })),

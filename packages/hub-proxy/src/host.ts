@@ -36,3 +36,27 @@ function readHost(value: string): RequestHost | undefined {
 export function hostText(host: RequestHost): string {
   return host.port === undefined ? host.name : `${host.name}:${host.port}`;
 }
+
+/** The hosts that are answered: names, and `*.example.org` for all names one level below. */
+export class HostList {
+  readonly #names = new Set<string>();
+  readonly #parents = new Set<string>();
+
+  constructor(hosts: Iterable<string>) {
+    for (const host of hosts) {
+      if (host.startsWith('*.')) this.#parents.add(host.slice(2));
+      else this.#names.add(host);
+    }
+  }
+
+  /** @param name in normal form */
+  has(name: string): boolean {
+    return this.#names.has(name) || this.isBelow(name);
+  }
+
+  /** Whether it is one of many: a domain of one user's, where nobody else's pages may appear. */
+  isBelow(name: string): boolean {
+    const dot = name.indexOf('.');
+    return dot > 0 && !this.#names.has(name) && this.#parents.has(name.slice(dot + 1));
+  }
+}

@@ -5,6 +5,7 @@ import httpProxy from '@fastify/http-proxy';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { ErrorPages } from './error-pages.js';
 import { type Answer, hubAway, serverAway } from './pages.js';
 import { formatTarget } from './target.js';
 import type { UpstreamError } from './worker-metrics.js';
@@ -40,7 +41,7 @@ export class HubForward {
     this.failures = failures;
   }
 
-  static async create(hubSocketPath: string, log: Log): Promise<HubForward> {
+  static async create(hubSocketPath: string, log: Log, errors: ErrorPages): Promise<HubForward> {
     const failures = new EventEmitter<ForwardEvents>();
     const app = Fastify({
       logger: false,
@@ -80,7 +81,10 @@ export class HubForward {
           log.debug('upstream not reached', { err: error });
           const isNavigation = reply.request.headers[NAVIGATION_FIELD.toLowerCase()] === '1';
           const isHub = targetOf(reply.request, hubSocketPath) === hubSocketPath;
-          sendAnswer(reply, isHub ? hubAway(isNavigation) : serverAway(isNavigation));
+          const builtIn = isHub ? hubAway(isNavigation) : serverAway(isNavigation);
+          if (!isNavigation) return sendAnswer(reply, builtIn);
+          // It never rejects.
+          void Promise.resolve(errors.find(builtIn, reply.request.url)).then((answer) => sendAnswer(reply, answer));
         },
       },
     } as never);

@@ -6,15 +6,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
+import { findCredential, readCredentialText } from '@metalhub/systemd/credentials.js';
 import { takeSystemdEnvironment } from '@metalhub/systemd/environment.js';
 import { releaseMemoryWhenIdle } from '@metalhub/systemd/idle-memory.js';
 import { listenFds, requireListenFd } from '@metalhub/systemd/listen-fds.js';
 import { notifyReady, notifyReloading, notifyStopping, startWatchdog } from '@metalhub/systemd/notify.js';
-import { createControlApi } from './control-api.js';
+import type { FastifyInstance } from 'fastify';
+import { AddressRanges } from './address-ranges.js';
+import { createControlApi, createForeignApi } from './control-api.js';
 import { GENERATION_DIRECTORY } from './generation-protocol.js';
 import { memoryCeiling, workerCount } from './generation-limits.js';
 import { createProxyLog } from './log.js';
+import type { RouteRules } from './route-api.js';
 import { ALLOWED_TARGETS } from './route-target.js';
+import { hasForeignHub, loadRouting } from './routing.js';
 import { makeSettings } from './settings.js';
 import { CONFIG_PLACES, loadAndKeepConfig, loadConfigOrCopy } from './startup-config.js';
 import { StateStore } from './state-store.js';
@@ -26,6 +31,8 @@ const STATE_FILE = '/var/lib/metalhub/proxy/state.json';
 const WORKER_PROGRAM = 'hub-proxy-worker.cjs';
 /** What the route API has under way may be finished; a caller that does not end must not hold up a restart. */
 const CLOSE_API_MS = 2 * SECOND_MS;
+/** Of the credential; the file below /etc/metalhub/secrets has the same name. */
+const API_TOKEN = 'proxy-api-token';
 const EXIT_FAILURE = 1;
 const EXIT_CONFIG = 78;
 
@@ -36,6 +43,10 @@ async function main(): Promise<void> {
   const controlFd = requireListenFd('control');
   const publicFds = listenFds().get('public') ?? [];
   if (publicFds.length === 0) throw new MetalhubError('MH_ERR_SYSTEMD_LISTEN_FDS', { details: { name: 'public' } });
+  const apiFds = listenFds().get('api') ?? [];
+  // Not whether it listens: a port that is taken must not make our own hub public.
+  const hasApi = findCredential(API_TOKEN) !== undefined;
+  if (hasApi && apiFds.length === 0) log.error('the route API for another hub does not listen: its port may be taken');
   const config = await loadConfigOrCopy(CONFIG_PLACES, log);
   const store = StateStore.open(STATE_FILE, log);
   const supervisor = new Supervisor(
@@ -45,42 +56,77 @@ async function main(): Promise<void> {
       listenFds: publicFds,
       clock: systemClock,
       log,
-      getState: () => store.state,
+      state: store,
     },
-    limitsOf(config),
+    limitsOf(config, hasApi),
   );
   await supervisor.start();
-  const control = createControlApi({
-    store,
-    supervisor,
-    allowed: ALLOWED_TARGETS,
-    log,
-    clock: systemClock,
-    version: METALHUB_VERSION,
-  });
-  await control.ready();
-  await new Promise<void>((resolve) => control.server.listen({ fd: controlFd }, resolve));
+  let rules = rulesOf(config, hasApi);
+  const parts = { store, supervisor, rules: () => rules, log, clock: systemClock, version: METALHUB_VERSION };
+  const control = createControlApi(parts);
+  const apis = [control];
+  await listenOn(control, controlFd);
+  if (hasApi) {
+    const token = readCredentialText(API_TOKEN);
+    for (const fd of apiFds) {
+      const api = createForeignApi(parts, token);
+      apis.push(api);
+      await listenOn(api, fd);
+    }
+  }
   notifyReady('serving');
   startWatchdog();
   releaseMemoryWhenIdle();
   const early = takeEarlySignals();
-  handleSignals(supervisor, async () => {
-    await Promise.race([control.close(), sleep(CLOSE_API_MS)]);
-    await store.settled();
+  const takeConfig = async (): Promise<void> => {
+    const changed = await loadAndKeepConfig(CONFIG_PLACES, log);
+    await supervisor.replace(limitsOf(changed, hasApi));
+    rules = rulesOf(changed, hasApi);
+  };
+  handleSignals(supervisor, takeConfig, async () => {
+    await Promise.race([Promise.all(apis.map((api) => api.close())), sleep(CLOSE_API_MS)]);
+    await store.close();
   });
   for (const signal of early) process.kill(process.pid, signal);
 }
 
-function limitsOf(config: Config): SupervisorLimits {
+async function listenOn(api: FastifyInstance, fd: number): Promise<void> {
+  await api.ready();
+  await new Promise<void>((resolve, reject) => {
+    api.server.once('error', reject);
+    api.server.listen({ fd }, () => {
+      api.server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function rulesOf(config: Config, hasApi: boolean): RouteRules {
   return {
-    settings: makeSettings(config, ALLOWED_TARGETS.hubSocketPath),
+    allowed: {
+      ...ALLOWED_TARGETS,
+      socketDirectories: config.proxy.upstream_sockets,
+      ranges: hasApi ? new AddressRanges(config.proxy.upstream_ranges) : undefined,
+    },
+    hasForeignHub: hasForeignHub(config, hasApi),
+    hostRouting: config.proxy.host_routing,
+  };
+}
+
+function limitsOf(config: Config, hasApi: boolean): SupervisorLimits {
+  return {
+    settings: makeSettings(config, ALLOWED_TARGETS.hubSocketPath, loadRouting(config, hasApi, log)),
     workers: workerCount(config.proxy.workers, availableParallelism()),
     maxGenerations: config.proxy.max_generations,
     maxMemoryBytes: memoryCeiling(config.proxy.generations_memory_max, totalmem()),
   };
 }
 
-function handleSignals(supervisor: Supervisor, closeControl: () => Promise<void>): void {
+function handleSignals(
+  supervisor: Supervisor,
+  takeConfig: () => Promise<void>,
+  closeControl: () => Promise<void>,
+): void {
   let isLeaving = false;
   let reloading = Promise.resolve();
 
@@ -96,7 +142,7 @@ function handleSignals(supervisor: Supervisor, closeControl: () => Promise<void>
   async function reload(): Promise<void> {
     notifyReloading();
     try {
-      await supervisor.replace(limitsOf(await loadAndKeepConfig(CONFIG_PLACES, log)));
+      await takeConfig();
       notifyReady('serving');
     } catch (error) {
       log.error('the reload failed: the former configuration stays in force', { err: error });

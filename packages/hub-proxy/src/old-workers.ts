@@ -3,9 +3,8 @@ import { basename } from 'node:path';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, MINUTE_MS } from '@metalhub/base/time.js';
 import type { CounterLedger } from './counter-ledger.js';
-import type { ProxyState } from './proxy-state.js';
 import { compareWorkers, parseSocketName, socketName, type WorkerName } from './worker-name.js';
-import { isNobodyThere, killWorker, removeSocket, WorkerProcess } from './worker-process.js';
+import { isNobodyThere, killWorker, removeSocket, type StateSource, WorkerProcess } from './worker-process.js';
 
 /**
  * A worker that does not answer for so long is killed. Not sooner: one that was only stopped, or starved, goes on with its
@@ -20,7 +19,7 @@ export interface OldWorkersOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly ledger: CounterLedger;
-  readonly getState: () => ProxyState;
+  readonly state: StateSource;
 }
 
 /** Workers that no longer accept: found in the directory of their sockets, and kept in sight until they have ended. */
@@ -94,13 +93,13 @@ export class OldWorkers {
 
   /** One that lives but does not answer now is looked for again later; only of a dead one the socket is removed. */
   async #adopt(name: WorkerName): Promise<WorkerProcess | undefined> {
-    const { directory, log, ledger, getState } = this.#options;
+    const { directory, log, ledger, state } = this.#options;
     const key = socketName(name);
     try {
       const worker = await WorkerProcess.adopt(name, directory);
       this.#missed.delete(key);
       this.add(worker);
-      await worker.setState(getState());
+      await worker.update(state);
       return worker;
     } catch (error) {
       if (isNobodyThere(error)) {

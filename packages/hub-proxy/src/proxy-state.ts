@@ -26,11 +26,20 @@ export const MAX_ROUTE_DATA_CHARACTERS = 4096;
 /** What a foreign hub sent with its route, `target` included, word for word: it is given back to it. */
 export const routeDataShape: Shape<Readonly<Record<string, unknown>>> = (value, path) => {
   const isRecord = typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (!isRecord || JSON.stringify(value).length > MAX_ROUTE_DATA_CHARACTERS) {
+  if (!isRecord || jsonLength(value) > MAX_ROUTE_DATA_CHARACTERS) {
     throw new ShapeError(`${path}: expected an object of at most ${MAX_ROUTE_DATA_CHARACTERS} characters of JSON`);
   }
   return value as Readonly<Record<string, unknown>>;
 };
+
+/** What is nested too deeply counts as too long. */
+function jsonLength(value: object): number {
+  try {
+    return JSON.stringify(value).length;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
 
 export const routeShape = object({
   /** Canonical: percent-encoded as in the address bar, with both slashes. */
@@ -44,7 +53,7 @@ export const routeShape = object({
   server: nullable(guarded(isServerName, 'a server name')),
   invocation_id: nullable(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
   token: nullable(text({ pattern: /^[A-Za-z0-9_-]{43}$/, max: 43 })),
-  /** `null` for routes of our own hub, and in what generations get. */
+  /** `null` for routes of our own hub. Generations get an empty object for the others. */
   data: nullable(routeDataShape),
 });
 export type Route = Shaped<typeof routeShape>;
@@ -68,6 +77,8 @@ export const revocationShape = object({
 export type Revocation = Shaped<typeof revocationShape>;
 
 export const MAX_ROUTES = 20_000;
+/** Characters of a prefix and a host. */
+export const MAX_ROUTE_KEY = 4096 + 253 + 1;
 export const MAX_KEYS = 8;
 export const MAX_REVOCATIONS = 50_000;
 
@@ -79,6 +90,18 @@ export const proxyStateShape = object({
   revocations: list(revocationShape, MAX_REVOCATIONS),
 });
 export type ProxyState = Shaped<typeof proxyStateShape>;
+
+/** A change of the state, as it lies in the journal and goes to the generations. */
+export const deltaShape = object({
+  /** Of the state after the change; the one before had the number before. */
+  version: integer(1, Number.MAX_SAFE_INTEGER),
+  /** Keys of routes. Taken out before `put` is put in. */
+  remove: list(text({ max: MAX_ROUTE_KEY }), MAX_ROUTES),
+  put: list(routeShape, MAX_ROUTES),
+  keys: nullable(list(publicKeyShape, MAX_KEYS)),
+  revoke: list(revocationShape, MAX_REVOCATIONS),
+});
+export type Delta = Shaped<typeof deltaShape>;
 
 /** Everything that no other route takes goes to the hub; always there, never stored. */
 export function defaultRoute(hubSocketPath: string = HUB_SOCKET_PATH): Route {
@@ -97,73 +120,35 @@ export function defaultRoute(hubSocketPath: string = HUB_SOCKET_PATH): Route {
 
 export const EMPTY_STATE: ProxyState = { version: 0, routes: [], keys: [], revocations: [] };
 
-/** Adds the route, or replaces the one with its key. The same state when the route is there already, unchanged. */
-export function withRoute(state: ProxyState, route: Route): ProxyState {
-  const key = routeKey(route);
-  const before = state.routes.find((other) => routeKey(other) === key);
-  if (before !== undefined && isSameRoute(before, route)) return state;
-  const others = state.routes.filter((other) => other !== before);
-  return { ...state, version: state.version + 1, routes: [...others, route] };
+/** `/user/anna/`, or `anna.example.org/user/anna/` for a host of its own. */
+export function routePlace(at: Pick<Route, 'host' | 'prefix'>): string {
+  return `${at.host ?? ''}${at.prefix}`;
 }
 
-function isSameRoute(a: Route, b: Route): boolean {
-  return (
-    routeIdentity(a) === routeIdentity(b) && a.token === b.token && JSON.stringify(a.data) === JSON.stringify(b.data)
-  );
+/** One route per place and owner: another hub's begin with `~`, so that two hubs do not replace each other's. */
+export function routeKey(route: Pick<Route, 'host' | 'prefix' | 'data'>): string {
+  return route.data === null ? routePlace(route) : foreignKey(route);
 }
 
-/** `undefined` when there is no such route. @param key as of {@link routeKey} */
-export function withoutRoute(state: ProxyState, key: string): ProxyState | undefined {
-  const routes = state.routes.filter((route) => routeKey(route) !== key);
-  return routes.length === state.routes.length ? undefined : { ...state, version: state.version + 1, routes };
+export function foreignKey(at: Pick<Route, 'host' | 'prefix'>): string {
+  return `~${routePlace(at)}`;
 }
 
-/** The same state when these are its keys already. */
-export function withKeys(state: ProxyState, keys: readonly PublicKey[]): ProxyState {
-  if (JSON.stringify(keys) === JSON.stringify(state.keys)) return state;
-  return { ...state, version: state.version + 1, keys: [...keys] };
-}
-
-/**
- * The later end wins when a session is revoked twice; what is past is dropped, and the oldest when there are too many.
- * The same state when it knows them all.
- */
-export function withRevocations(state: ProxyState, revocations: readonly Revocation[], nowSec: number): ProxyState {
-  const known = new Map(state.revocations.map(({ session_id, until }) => [session_id, until]));
-  const news = revocations.filter(({ session_id, until }) => until >= nowSec && until > (known.get(session_id) ?? -1));
-  if (news.length === 0) return state;
-  for (const { session_id, until } of news) {
-    const latest = Math.max(until, known.get(session_id) ?? 0);
-    // To the end: the oldest go first.
-    known.delete(session_id);
-    known.set(session_id, latest);
-  }
-  const living = [...known].filter(([, until]) => until >= nowSec).slice(-MAX_REVOCATIONS);
-  return {
-    ...state,
-    version: state.version + 1,
-    revocations: living.map(([session_id, until]) => ({ session_id, until })),
-  };
-}
-
-/** One route per host and prefix: `/user/anna/`, or `anna.example.org/user/anna/` for a host of its own. */
-export function routeKey(route: Pick<Route, 'host' | 'prefix'>): string {
-  return `${route.host ?? ''}${route.prefix}`;
-}
+const identities = new WeakMap<Route, string>();
 
 /** Two routes with one identity lead to the same running server for the same visitor: what is open may stay open. */
 export function routeIdentity(route: Route): string {
   let identity = identities.get(route);
   if (identity === undefined) {
-    identity = makeIdentity(route);
+    const target = formatTarget(route.target);
+    identity = JSON.stringify([routeKey(route), target, route.auth, route.user, route.server, route.invocation_id]);
     identities.set(route, identity);
   }
   return identity;
 }
 
-const identities = new WeakMap<Route, string>();
-
-function makeIdentity(route: Route): string {
-  const target = formatTarget(route.target);
-  return JSON.stringify([routeKey(route), target, route.auth, route.user, route.server, route.invocation_id]);
+export function isSameRoute(a: Route, b: Route): boolean {
+  return (
+    routeIdentity(a) === routeIdentity(b) && a.token === b.token && JSON.stringify(a.data) === JSON.stringify(b.data)
+  );
 }

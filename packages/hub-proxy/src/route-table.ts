@@ -8,13 +8,27 @@ import type { Route } from './proxy-state.js';
 export class RouteTable {
   readonly #common = new PrefixTable();
   readonly #ofHost = new Map<string, PrefixTable>();
-  #size = 0;
+  readonly #isOwnDomain: (host: string) => boolean;
 
-  /** @param routes the last one wins for a key given twice */
-  constructor(routes: Iterable<Route>) {
-    for (const route of routes) this.#tableFor(route.host).add(route);
-    this.#size = this.#common.size;
-    for (const table of this.#ofHost.values()) this.#size += table.size;
+  /**
+   * @param routes the last one wins for a key given twice
+   * @param isOwnDomain hosts that have no other routes than their own even while they have none
+   */
+  constructor(routes: Iterable<Route>, isOwnDomain: (host: string) => boolean = () => false) {
+    this.#isOwnDomain = isOwnDomain;
+    for (const route of routes) this.put(route);
+  }
+
+  /** Adds it, or puts it in the place of the one with its key. */
+  put(route: Route): void {
+    this.#tableFor(route.host).put(route);
+  }
+
+  /** Takes out whatever has the route's key. */
+  remove({ host, prefix }: Route): void {
+    const table = this.#tableFor(host);
+    table.remove(prefix);
+    if (host !== null && table.size === 0) this.#ofHost.delete(host);
   }
 
   /**
@@ -23,11 +37,14 @@ export class RouteTable {
    */
   findRoute(path: string, host: string): Route | undefined {
     const own = this.#ofHost.get(host);
-    return own === undefined ? this.#common.find(path) : (own.find(path) ?? this.#common.find('/'));
+    if (own === undefined) return this.#common.find(this.#isOwnDomain(host) ? '/' : path);
+    return own.find(path) ?? this.#common.find('/');
   }
 
   get size(): number {
-    return this.#size;
+    let size = this.#common.size;
+    for (const table of this.#ofHost.values()) size += table.size;
+    return size;
   }
 
   list(): Route[] {
@@ -49,9 +66,13 @@ class PrefixTable {
   readonly #routes = new Map<string, Route>();
   #maxSlashes = 1;
 
-  add(route: Route): void {
+  put(route: Route): void {
     this.#routes.set(route.prefix, route);
     this.#maxSlashes = Math.max(this.#maxSlashes, route.prefix.split('/').length - 1);
+  }
+
+  remove(prefix: string): void {
+    this.#routes.delete(prefix);
   }
 
   find(path: string): Route | undefined {

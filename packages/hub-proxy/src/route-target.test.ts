@@ -19,7 +19,8 @@ t.test('B8: only the hub’s socket and sockets directly in the servers’ direc
     'unix+http://%2Frun%2Fmetalhub%2Fservers%2Fa%2Fb.sock',
     'unix+http://%2Frun%2Fmetalhub%2Fservers%2F.hidden.sock',
     'unix+http://%2Frun%2Fmetalhub%2Fservers%2Fa%00.sock',
-    'unix+http://%2Frun%2Fmetalhub%2Fservers%2Fa.sock/path',
+    'unix+http://%2Frun%2Fmetalhub%2Fservers%2Fa.sock/%2e%2e/path',
+    'unix+http://%2Frun%2Fmetalhub%2Fservers%2Fa.sock/path?x',
     'unix+http://%2Frun%2Fmetalhub%2Fservers%2Fa.sock@evil',
     'unix+http://%2Fetc%2Fpasswd',
     'unix+http://%zz',
@@ -52,14 +53,21 @@ t.test('a prefix is canonical, or it is refused', async (t) => {
 t.test('a ticket route names its user and server, and the hub keeps its own prefix', async (t) => {
   const target = 'unix+http://%2Frun%2Fmetalhub%2Fservers%2Fanna.sock';
   const request = (fields: object) => routeRequestShape({ target, ...fields }, '');
-  t.match(makeRoute('/user/anna', request({ auth: 'ticket', user: 'anna', server: '' })), {
+  t.match(makeRoute({ prefix: '/user/anna/', host: null }, request({ auth: 'ticket', user: 'anna', server: '' })), {
     prefix: '/user/anna/',
     token: null,
   });
-  t.throws(() => makeRoute('/user/anna', request({ auth: 'ticket', user: 'anna' })), { code: 'MH_ERR_PROXY_ROUTE' });
-  t.throws(() => makeRoute('/', request({})), { code: 'MH_ERR_PROXY_ROUTE' });
-  const hub = formatTarget(unix('/run/metalhub/hub.sock'));
-  t.throws(() => makeRoute('/x', request({ target: hub, auth: 'ticket', user: 'a', server: '' })), {
+  t.throws(() => makeRoute({ prefix: '/user/anna/', host: null }, request({ auth: 'ticket', user: 'anna' })), {
     code: 'MH_ERR_PROXY_ROUTE',
   });
+  const withPath = routeRequestShape({ target: `${target}/x`, auth: 'ticket', user: 'anna', server: '' }, '');
+  t.throws(() => makeRoute({ prefix: '/user/anna/', host: null }, withPath), { code: 'MH_ERR_PROXY_ROUTE' });
+  t.throws(() => makeRoute({ prefix: '/', host: null }, request({})), { code: 'MH_ERR_PROXY_ROUTE' });
+  const hub = formatTarget(unix('/run/metalhub/hub.sock'));
+  t.throws(
+    () => makeRoute({ prefix: '/x/', host: null }, request({ target: hub, auth: 'ticket', user: 'a', server: '' })),
+    {
+      code: 'MH_ERR_PROXY_ROUTE',
+    },
+  );
 });

@@ -1,7 +1,31 @@
-import { boolean, integer, list, object, type Shaped, text } from '@metalhub/base/shape.js';
+import { boolean, integer, list, object, optional, type Shaped, text } from '@metalhub/base/shape.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { LOCAL_HOSTS } from './host.js';
+
+export const MAX_ERROR_PAGE_BYTES = 64 * 1024;
+
+export const routingShape = object({
+  /** Routes are those of another hub only; nothing leads to ours. */
+  foreign_hub: boolean(),
+  /** Addresses that routes may lead to, as 10.0.0.0/8. */
+  upstream_ranges: list(text({ max: 64 }), 64),
+  /** Certificates in PEM, or empty. */
+  upstream_ca: text({ max: 1024 * 1024 }),
+  /** Shown instead of the built-in ones; status 0 for all others. */
+  error_pages: list(object({ status: integer(0, 599), html: text({ max: MAX_ERROR_PAGE_BYTES }) }), 16),
+  /** Asked for error pages, or empty. */
+  error_target: text({ max: 4096 }),
+});
+export type Routing = Shaped<typeof routingShape>;
+
+export const NO_ROUTING: Routing = {
+  foreign_hub: false,
+  upstream_ranges: [],
+  upstream_ca: '',
+  error_pages: [],
+  error_target: '',
+};
 
 /** What a worker needs of the configuration; sent to it once, at its start. */
 export const settingsShape = object({
@@ -14,10 +38,12 @@ export const settingsShape = object({
   is_secure: boolean(),
   drain_timeout_ms: integer(0, 2 ** 31 - 1),
   hub_socket_path: text({ min: 1, max: 107 }),
+  /** Absent from a supervisor of the first version. */
+  routing: optional(routingShape),
 });
 export type Settings = Shaped<typeof settingsShape>;
 
-export function makeSettings(config: Config, hubSocketPath: string): Settings {
+export function makeSettings(config: Config, hubSocketPath: string, routing: Routing = NO_ROUTING): Settings {
   const publicUrl = new URL(config.public_url);
   const publicHost = publicUrl.hostname.toLowerCase();
   const configured = config.proxy.hosts.map((host) => host.toLowerCase().replace(/\.$/, ''));
@@ -28,5 +54,6 @@ export function makeSettings(config: Config, hubSocketPath: string): Settings {
     is_secure: publicUrl.protocol === 'https:',
     drain_timeout_ms: config.proxy.drain_timeout_sec * SECOND_MS,
     hub_socket_path: hubSocketPath,
+    routing,
   };
 }

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { defaultRoute, EMPTY_STATE, type ProxyState, type Route } from './proxy-state.js';
-import { formatForGeneration, formatStored, parseState, STATE_FORMAT } from './state-format.js';
+import { formatForGeneration, formatStored, parseState, parseStored, STATE_FORMAT } from './state-format.js';
 
 const socket = '/run/metalhub/servers/anna.sock';
 const annas: Route = {
@@ -34,6 +34,7 @@ const NEW: ProxyState = { ...EMPTY_STATE, version: 7, routes: [annas], revocatio
 
 t.test('a state of the first version is understood', async (t) => {
   t.same(parseState(JSON.parse(JSON.stringify(OLD)), ''), NEW);
+  t.same(parseStored(JSON.stringify(OLD)), NEW);
 });
 
 t.test('a state comes back from the disk as it was written', async (t) => {
@@ -45,11 +46,12 @@ t.test('a state comes back from the disk as it was written', async (t) => {
     data: { target: 'https://10.0.0.7:8888/x', jupyterhub: true, nested: { a: [1] } },
   };
   const state = { ...NEW, routes: [annas, foreign] };
-  t.same(parseState(JSON.parse(JSON.stringify(formatStored(state))), ''), state);
+  t.same(parseStored(formatStored(state)), state);
 });
 
 t.test('a form that this version does not know is an error, not a guess', async (t) => {
-  t.throws(() => parseState({ ...formatStored(NEW), format: STATE_FORMAT + 1 }, ''), { name: 'ShapeError' });
+  t.throws(() => parseState({ ...NEW, format: STATE_FORMAT + 1 }, ''), { name: 'ShapeError' });
+  t.throws(() => parseStored(formatStored(NEW).replace('"format":2', '"format":3')), { name: 'ShapeError' });
 });
 
 t.test('a generation of the first version gets what it understands, and no more', async (t) => {
@@ -65,5 +67,5 @@ t.test('a generation of the first version gets what it understands, and no more'
 t.test('a generation needs no words of a foreign hub', async (t) => {
   const routes = [{ ...annas, data: { target: 'x' } }];
   const sent = JSON.parse(JSON.stringify(formatForGeneration({ ...NEW, routes }, STATE_FORMAT)));
-  t.same(parseState(sent, ''), NEW);
+  t.same(parseState(sent, '').routes, [{ ...annas, data: {} }]);
 });

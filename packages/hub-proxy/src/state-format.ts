@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { isServerName } from '@metalhub/base/names.js';
 import { guarded, integer, list, nullable, object, oneOf, type Shape, ShapeError, text } from '@metalhub/base/shape.js';
 import {
@@ -7,6 +8,7 @@ import {
   proxyStateShape,
   publicKeyShape,
   ROUTE_PREFIX_PATTERN,
+  type Route,
   revocationShape,
 } from './proxy-state.js';
 
@@ -38,7 +40,7 @@ const state1Shape = object({
   revocations: list(revocationShape, MAX_REVOCATIONS),
 });
 
-/** Takes a state in any form there was. */
+/** Takes a state from a supervisor of any version. */
 export const parseState: Shape<ProxyState> = (value, path) => {
   const isObject = typeof value === 'object' && value !== null;
   if (!isObject || !('format' in value)) return fromState1(value, path);
@@ -61,9 +63,27 @@ function fromState1(value: unknown, path: string): ProxyState {
   };
 }
 
+const STORED = /^\{"format":2,"sum":"([0-9a-f]{64})","state":(.*)\}\n?$/s;
+
 /** What is written to the disk. */
-export function formatStored(state: ProxyState): object {
-  return { format: STATE_FORMAT, ...state };
+export function formatStored(state: ProxyState): string {
+  const text = JSON.stringify(state);
+  return `{"format":${STATE_FORMAT},"sum":"${checksum(text)}","state":${text}}\n`;
+}
+
+/**
+ * Reads what is on the disk, in any form there was.
+ * @throws {ShapeError} {SyntaxError} it is damaged
+ */
+export function parseStored(stored: string): ProxyState {
+  const [, sum, text] = STORED.exec(stored) ?? [];
+  if (text === undefined) return fromState1(JSON.parse(stored), '');
+  if (checksum(text) !== sum) throw new ShapeError('message: expected content that fits its checksum');
+  return proxyStateShape(JSON.parse(text), '');
+}
+
+function checksum(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 /**
@@ -73,8 +93,7 @@ export function formatStored(state: ProxyState): object {
  */
 export function formatForGeneration(state: ProxyState, format: number): ProxyState {
   if (format >= STATE_FORMAT) {
-    const routes = state.routes.map((route) => (route.data === null ? route : { ...route, data: null }));
-    return { format: STATE_FORMAT, ...state, routes } as ProxyState;
+    return { format: STATE_FORMAT, ...state, routes: state.routes.map(forGeneration) } as ProxyState;
   }
   const routes = state.routes.flatMap(({ host, target, data: _data, ...route }) =>
     host === null && target.kind === 'unix' && target.base_path === undefined
@@ -83,4 +102,9 @@ export function formatForGeneration(state: ProxyState, format: number): ProxySta
   );
   // Its type is that of what its reader makes of it.
   return { ...state, routes: routes.slice(0, MAX_ROUTES_1) } as object as ProxyState;
+}
+
+/** Whose route it is is enough. */
+export function forGeneration(route: Route): Route {
+  return route.data === null ? route : { ...route, data: {} };
 }

@@ -1,16 +1,10 @@
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import {
-  defaultRoute,
-  EMPTY_STATE,
-  type ProxyState,
-  withKeys,
-  withoutRoute,
-  withRevocations,
-  withRoute,
-} from './proxy-state.js';
+import { LiveState } from './live-state.js';
+import { type Delta, defaultRoute, EMPTY_STATE, type ProxyState } from './proxy-state.js';
+import { addRevocations, type Change, changeRoutes, putRoute, removeRoute, setKeys } from './state-changes.js';
 import { StateStore } from './state-store.js';
 import { TestLog } from './testing/proxy.js';
 
@@ -26,25 +20,64 @@ const annas = {
   target: { kind: 'unix', path: '/run/metalhub/servers/anna.sock' } as const,
   token: 't'.repeat(43),
 };
+const KEY = { kty: 'OKP', crv: 'Ed25519', x: 'x'.repeat(43), kid: 'k' } as const;
+
+function reopened(path: string): ProxyState {
+  return StateStore.open(path, new TestLog()).snapshot();
+}
 
 t.test('what was stored is there after a restart, for its owner only', async (t) => {
-  const path = join(makeDirectory(t), 'state.json');
+  const directory = makeDirectory(t);
+  const path = join(directory, 'state.json');
   const store = StateStore.open(path, new TestLog());
-  await store.update((state) => withRoute(state, annas));
-  t.equal(statSync(path).mode & 0o777, 0o600);
-  t.same(StateStore.open(path, new TestLog()).state, { ...EMPTY_STATE, version: 1, routes: [annas] });
+  t.equal(await store.update((state) => putRoute(state, annas)), true);
+  t.equal(await store.update((state) => putRoute(state, { ...annas })), false);
+  t.same(reopened(path), { ...EMPTY_STATE, version: 1, routes: [annas] });
+  for (const name of readdirSync(directory)) t.equal(statSync(join(directory, name)).mode & 0o777, 0o600, name);
 });
 
 t.test('changes made at once come one after the other, none is lost', async (t) => {
   const path = join(makeDirectory(t), 'state.json');
   const store = StateStore.open(path, new TestLog());
-  await Promise.all(
-    Array.from({ length: 20 }, (_, index) =>
-      store.update((state) => withRoute(state, { ...annas, prefix: `/user/u${index}/` })),
-    ),
+  const added = Array.from({ length: 20 }, (_, index) =>
+    store.update((state) => putRoute(state, { ...annas, prefix: `/user/u${index}/` })),
   );
-  t.equal(StateStore.open(path, new TestLog()).state.routes.length, 20);
-  t.equal(store.state.version, 20);
+  t.same(await Promise.all(added), Array(20).fill(true));
+  t.equal(reopened(path).routes.length, 20);
+  t.equal(store.live.version, 20);
+  t.equal(store.changesSince(17)?.length, 3);
+  t.same(store.changesSince(20), []);
+  t.equal(store.changesSince(21), undefined);
+});
+
+t.test('the journal is folded into the file before it grows without end', async (t) => {
+  const directory = makeDirectory(t);
+  const path = join(directory, 'state.json');
+  const store = StateStore.open(path, new TestLog());
+  for (let round = 0; round < 30; round++) {
+    const routes = Array.from({ length: 100 }, (_, index) => ({ ...annas, prefix: `/u/${index}/r${round}/` }));
+    const before = Array.from({ length: 100 }, (_, index) => `/u/${index}/r${round - 1}/`);
+    await store.update((state) => changeRoutes(state, routes, before));
+  }
+  const bytes = statSync(path).size + statSync(join(directory, 'state.journal')).size;
+  t.ok(bytes < 600_000, `${bytes} bytes for 100 routes after 3000 changes`);
+  const state = reopened(path);
+  t.equal(state.routes.length, 100);
+  t.match(state.routes[0]?.prefix, /r29\/$/);
+  t.equal(state.version, 30);
+});
+
+t.test('a power loss between the file and its journal takes nothing away', async (t) => {
+  const directory = makeDirectory(t);
+  const [path, journal] = [join(directory, 'state.json'), join(directory, 'state.journal')];
+  const store = StateStore.open(path, new TestLog());
+  await store.update((state) => putRoute(state, annas));
+  const older = readFileSync(journal);
+  const many = Array.from({ length: 2000 }, (_, index) => ({ ...annas, prefix: `/user/u${index}/` }));
+  await store.update((state) => changeRoutes(state, many, ['/user/anna/']));
+  t.equal(statSync(journal).size, 0, 'it was folded in');
+  writeFileSync(journal, older);
+  t.same(reopened(path), store.snapshot());
 });
 
 t.test('a damaged file is set aside under a name of its own, loudly', async (t) => {
@@ -54,7 +87,7 @@ t.test('a damaged file is set aside under a name of its own, loudly', async (t) 
   for (const text of damaged) {
     writeFileSync(path, text);
     const log = new TestLog();
-    t.same(StateStore.open(path, log).state, EMPTY_STATE);
+    t.same(StateStore.open(path, log).snapshot(), EMPTY_STATE);
     t.equal(log.lines[0]?.level, 'error');
   }
   t.same(
@@ -64,68 +97,153 @@ t.test('a damaged file is set aside under a name of its own, loudly', async (t) 
   t.equal(readFileSync(join(directory, 'state.json.damaged-1'), 'utf8'), damaged[0]);
 });
 
+t.test('R07: files cut off or damaged at any byte are never taken for something else', async (t) => {
+  const source = makeDirectory(t);
+  const store = StateStore.open(join(source, 'state.json'), new TestLog());
+  const many = Array.from({ length: 3 }, (_, index) => ({ ...annas, prefix: `/user/u${index}/` }));
+  await store.update((state) => changeRoutes(state, many, []));
+  await store.compact();
+  const states = [store.snapshot()];
+  const steps: ((state: LiveState) => Change | undefined)[] = [
+    (state) => putRoute(state, annas),
+    (state) => removeRoute(state, '/user/u1/'),
+    (state) => addRevocations(state, [{ session_id: 'a'.repeat(32), until: 100 }], 50),
+  ];
+  for (const step of steps) {
+    await store.update(step);
+    states.push(store.snapshot());
+  }
+  await store.close();
+  const whole = {
+    json: readFileSync(join(source, 'state.json')),
+    journal: readFileSync(join(source, 'state.journal')),
+  };
+  const directory = makeDirectory(t);
+  const path = join(directory, 'state.json');
+  const journalPath = join(directory, 'state.journal');
+  let wrong = 0;
+
+  /** @param allowed indexes into `states` that may come out; anything else must have been set aside */
+  function check(json: Buffer, journal: Buffer, allowed: readonly number[], canBeEmpty: boolean): void {
+    writeFileSync(path, json);
+    writeFileSync(journalPath, journal);
+    const log = new TestLog();
+    const state = JSON.stringify(StateStore.open(path, log).snapshot());
+    const isSetAside = log.lines.some(({ level }) => level === 'error');
+    const names = readdirSync(directory).filter((name) => name.includes('damaged'));
+    const isRight = isSetAside
+      ? canBeEmpty && names.length > 0 && state === JSON.stringify(EMPTY_STATE)
+      : allowed.some((index) => JSON.stringify(states[index]) === state);
+    if (!isRight) wrong++;
+    for (const name of names) rmSync(join(directory, name));
+  }
+
+  for (let at = 0; at < whole.json.length; at++) {
+    const flipped = Buffer.from(whole.json);
+    flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
+    check(flipped, whole.journal, [], true);
+    // Without its last line break it is whole.
+    check(whole.json.subarray(0, at), whole.journal, at === whole.json.length - 1 ? [3] : [], true);
+  }
+  t.equal(wrong, 0, 'the file');
+  const lineEnds = [...whole.journal].flatMap((byte, at) => (byte === 0x0a ? [at + 1] : []));
+  for (let at = 0; at < whole.journal.length; at++) {
+    const linesBefore = lineEnds.filter((end) => end <= at).length;
+    const flipped = Buffer.from(whole.journal);
+    flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
+    // Damage of the very last line break looks like a write that was cut off.
+    check(whole.json, flipped, at === whole.journal.length - 1 ? [2] : [], true);
+    check(whole.json, whole.journal.subarray(0, at), [linesBefore], false);
+  }
+  t.equal(wrong, 0, 'the journal');
+  t.equal(lineEnds.length, 3);
+});
+
 t.test('R07: what cannot be written has not happened, and works again later', async (t) => {
   const directory = makeDirectory(t);
   const path = join(directory, 'absent', 'state.json');
   const store = StateStore.open(path, new TestLog());
   await t.rejects(
-    store.update((state) => withRoute(state, annas)),
+    store.update((state) => putRoute(state, annas)),
     { code: 'MH_ERR_PROXY_STATE', details: { reason: 'ENOENT: no such file or directory' } },
   );
-  t.same(store.state, EMPTY_STATE);
-  const good = StateStore.open(join(directory, 'state.json'), new TestLog());
+  t.equal(store.live.routeCount, 0);
+  t.equal(store.changesSince(0), undefined, 'whoever saw it meanwhile gets the whole state');
+  mkdirSync(join(directory, 'absent'));
+  await store.update((state) => putRoute(state, annas));
+  t.same(reopened(path), store.snapshot());
   await t.rejects(
-    good.update(() => {
+    store.update(() => {
       throw new Error('refused');
     }),
   );
-  await good.update((state) => withRoute(state, annas));
-  t.equal(good.state.routes.length, 1);
-  chmodSync(directory, 0o700);
+  await store.update((state) => removeRoute(state, '/user/anna/'));
+  t.same(reopened(path).routes, []);
 });
 
 t.test('R07: what takes rights away counts although it cannot be written, and is written later', async (t) => {
   const directory = join(makeDirectory(t), 'later');
   const path = join(directory, 'state.json');
   const store = StateStore.open(path, new TestLog());
-  const revoke = (state: ProxyState) => withRevocations(state, [{ session_id: 'a'.repeat(32), until: 50 }], 10);
-  await t.rejects(store.update(revoke, 'take away'), { code: 'MH_ERR_PROXY_STATE' });
-  t.equal(store.state.revocations.length, 1);
+  const revoke = (state: LiveState) => addRevocations(state, [{ session_id: 'a'.repeat(32), until: 2 ** 33 }], 10);
+  const both = await Promise.allSettled([
+    store.update((state) => putRoute(state, annas)),
+    store.update(revoke, 'take away'),
+    store.update((state) => removeRoute(state, '/user/anna/'), 'take away'),
+  ]);
+  t.same(
+    both.map(({ status }) => status),
+    ['rejected', 'rejected', 'rejected'],
+  );
+  t.equal(store.live.revocationCount, 1);
+  t.equal(store.live.routeCount, 0);
   mkdirSync(directory);
   await store.update(revoke, 'take away');
-  t.equal(StateStore.open(path, new TestLog()).state.revocations.length, 1, 'when it is asked for again');
+  t.equal(reopened(path).revocations.length, 1, 'when it is asked for again');
 });
 
-t.test('routes are replaced by prefix, revocations by session, and old ones are forgotten', async (t) => {
-  const once = withRoute(EMPTY_STATE, annas);
-  const twice = withRoute(once, { ...annas, token: null });
-  t.same(twice.routes, [{ ...annas, token: null }]);
-  t.equal(withoutRoute(twice, '/user/bob/'), undefined);
-  t.same(withoutRoute(twice, '/user/anna/')?.routes, []);
+function next(state: LiveState, change: Change | undefined): LiveState {
+  const none: Delta = { version: state.version + 1, remove: [], put: [], keys: null, revoke: [] };
+  if (change !== undefined) state.apply({ ...none, ...change });
+  return state;
+}
+
+t.test('routes are replaced by place, revocations by session, and old ones are forgotten', async (t) => {
+  const state = new LiveState(EMPTY_STATE);
+  next(state, putRoute(state, annas));
+  next(state, putRoute(state, { ...annas, token: null }));
+  t.same(state.snapshot().routes, [{ ...annas, token: null }]);
+  t.equal(removeRoute(state, '/user/bob/'), undefined);
+  next(state, removeRoute(state, '/user/anna/'));
+  t.same(state.snapshot().routes, []);
   const [a, b] = ['a'.repeat(32), 'b'.repeat(32)];
-  const revoked = withRevocations(EMPTY_STATE, [{ session_id: a, until: 100 }], 50);
-  t.same(revoked.revocations, [{ session_id: a, until: 100 }]);
-  t.same(withRevocations(revoked, [{ session_id: b, until: 300 }], 200).revocations, [{ session_id: b, until: 300 }]);
-  const twiceInOne = [
-    { session_id: b, until: 90 },
-    { session_id: a, until: 120 },
-    { session_id: b, until: 70 },
-  ];
-  t.same(withRevocations(revoked, twiceInOne, 50).revocations, [
-    { session_id: a, until: 120 },
-    { session_id: b, until: 90 },
-  ]);
+  next(state, addRevocations(state, [{ session_id: a, until: 100 }], 50));
+  next(
+    state,
+    addRevocations(
+      state,
+      [
+        { session_id: b, until: 90 },
+        { session_id: a, until: 120 },
+        { session_id: b, until: 70 },
+      ],
+      50,
+    ),
+  );
+  t.equal(state.findRevocation(a), 120);
+  t.equal(state.findRevocation(b), 90);
+  state.forget(100);
+  t.same(state.snapshot().revocations, [{ session_id: a, until: 120 }]);
 });
 
-t.test('what changes nothing leaves the very same state', async (t) => {
-  const key = { kty: 'OKP', crv: 'Ed25519', x: 'x'.repeat(43), kid: 'k' } as const;
+t.test('what changes nothing is no change', async (t) => {
   const a = 'a'.repeat(32);
-  const state = withRevocations(withKeys(EMPTY_STATE, [key]), [{ session_id: a, until: 100 }], 50);
-  t.equal(withKeys(state, [{ ...key }]), state);
-  t.not(withKeys(state, [{ ...key, kid: 'other' }]), state);
-  t.equal(withRevocations(state, [], 50), state);
-  t.equal(withRevocations(state, [{ session_id: a, until: 90 }], 50), state, 'a revocation is never shortened');
-  t.equal(withRevocations(state, [{ session_id: 'b'.repeat(32), until: 40 }], 50), state, 'past already');
-  t.not(withRevocations(state, [{ session_id: a, until: 101 }], 50), state);
-  t.same(withKeys(state, []).keys, []);
+  const state = new LiveState({ ...EMPTY_STATE, keys: [KEY], revocations: [{ session_id: a, until: 100 }] });
+  t.equal(setKeys(state, [{ ...KEY }]), undefined);
+  t.same(setKeys(state, [{ ...KEY, kid: 'other' }])?.keys?.length, 1);
+  t.equal(addRevocations(state, [], 50), undefined);
+  t.equal(addRevocations(state, [{ session_id: a, until: 90 }], 50), undefined, 'a revocation is never shortened');
+  t.equal(addRevocations(state, [{ session_id: 'b'.repeat(32), until: 40 }], 50), undefined, 'past already');
+  t.ok(addRevocations(state, [{ session_id: a, until: 101 }], 50));
+  t.same(setKeys(state, []), { keys: [] });
 });

@@ -3,106 +3,244 @@ import { basename, dirname, join } from 'node:path';
 import { errorText, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { ShapeError } from '@metalhub/base/shape.js';
+import { SECOND_MS } from '@metalhub/base/time.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
-import { EMPTY_STATE, type ProxyState } from './proxy-state.js';
-import { formatStored, parseState } from './state-format.js';
+import { LiveState } from './live-state.js';
+import { type Delta, EMPTY_STATE, type ProxyState } from './proxy-state.js';
+import type { Change } from './state-changes.js';
+import { formatStored, parseStored } from './state-format.js';
+import { formatLine, JournalFile, readJournal } from './state-journal.js';
 
 const STATE_MODE = 0o600;
+/** The whole state is written anew when the journal has grown to this and to the size of the state. */
+const MIN_COMPACT_BYTES = 256 * 1024;
+/** Changes that are kept for generations that have not got them yet. */
+const MAX_RECENT = 4096;
 
-/** The proxy's state and its file. Only one supervisor at a time has one. */
+/** Whether somebody may do more after a change, or less. */
+export type ChangeKind = 'allow' | 'take away';
+
+interface Waiting {
+  readonly make: (state: LiveState) => Change | undefined;
+  readonly kind: ChangeKind;
+  readonly resolve: (isChanged: boolean) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * The proxy's state on the disk: `state.json`, written whole now and then, and beside it `state.journal` with what changed
+ * since. Only one supervisor at a time has them.
+ *
+ * Changes that come while others are being written share one write.
+ */
 export class StateStore {
   readonly #path: string;
-  #state: ProxyState;
+  readonly #live: LiveState;
+  readonly #journal: JournalFile;
+  #stateBytes: number;
+  #waiting: Waiting[] = [];
+  #writing: Promise<void> | undefined;
+  #recent: Delta[] = [];
+  /** The journal cannot go on: a version was skipped. */
+  #mustCompact = false;
+  /** False when something was taken away that is not on the disk. */
   #isStored = true;
-  #writing: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, state: ProxyState) {
+  private constructor(path: string, state: LiveState, journal: JournalFile, stateBytes: number) {
     this.#path = path;
-    this.#state = state;
+    this.#live = state;
+    this.#journal = journal;
+    this.#stateBytes = stateBytes;
   }
 
-  /** Reads the file; a damaged one is set aside, and the table is empty until the hub fills it again. */
+  /** Reads the files; damaged ones are set aside, and the table is empty until the hub fills it again. */
   static open(path: string, log: Log): StateStore {
-    const text = readIfThere(path);
-    if (text === undefined) return new StateStore(path, EMPTY_STATE);
+    const journalPath = path.replace(/(?:\.json)?$/, '.journal');
     try {
-      return new StateStore(path, parseState(JSON.parse(text), ''));
+      const text = readIfThere(path)?.toString('utf8');
+      const live = new LiveState(text === undefined ? EMPTY_STATE : parseStored(text));
+      const bytes = readIfThere(journalPath) ?? Buffer.alloc(0);
+      const { deltas, tornBytes } = readJournal(bytes);
+      replay(live, deltas);
+      if (tornBytes > 0) log.warning('a change of the routes was cut off while it was written', { file: journalPath });
+      return new StateStore(path, live, new JournalFile(journalPath, bytes.length - tornBytes), text?.length ?? 0);
     } catch (error) {
       if (!(error instanceof ShapeError) && !(error instanceof SyntaxError)) throw error;
-      const aside = setAside(path);
       log.error('the stored routes were damaged; the hub has to send them again', {
         file: path,
-        aside,
+        aside: setAside([path, journalPath]).join(' '),
         reason: error.message,
       });
-      return new StateStore(path, EMPTY_STATE);
+      return new StateStore(path, new LiveState(EMPTY_STATE), new JournalFile(journalPath, 0), 0);
     }
   }
 
-  get state(): ProxyState {
-    return this.#state;
+  /** To be looked at only; it may hold changes that are just being written. */
+  get live(): LiveState {
+    return this.#live;
+  }
+
+  snapshot(): ProxyState {
+    return this.#live.snapshot();
+  }
+
+  /** What changed after a version, oldest first; `undefined` when that is too long ago. */
+  changesSince(version: number): readonly Delta[] | undefined {
+    if (version === this.#live.version) return [];
+    const first = this.#recent.findIndex((delta) => delta.version === version + 1);
+    return first < 0 ? undefined : this.#recent.slice(first);
   }
 
   /**
    * Changes the state, one change after the other. What allows something counts only once it is on the disk; what takes
    * something away counts at once, and is stored with the next change, or when it is asked for again.
    *
-   * @param change returns its argument's successor, or the argument itself for no change
-   * @throws {MH_ERR_PROXY_STATE} and nothing has changed, unless it takes away; or what `change` throws
+   * @param make says what to change, `undefined` for nothing; called soon, and again when it counts although not stored
+   * @returns whether anything changed
+   * @throws {MH_ERR_PROXY_STATE} and nothing has changed, unless it takes away; or what `make` throws
    */
-  update(change: (state: ProxyState) => ProxyState, kind: 'allow' | 'take away' = 'allow'): Promise<ProxyState> {
-    const result = this.#writing.then(async () => {
-      const next = change(this.#state);
-      if (next === this.#state && this.#isStored) return next;
-      try {
-        await writeFileAtomic(this.#path, `${JSON.stringify(formatStored(next))}\n`, { mode: STATE_MODE });
-      } catch (cause) {
-        if (kind === 'take away') {
-          this.#state = next;
-          this.#isStored = false;
-        }
-        // Without the call and the name of a temporary file, which say nothing to whoever reads this on a page.
-        const [reason = ''] = errorText(cause).split(',');
-        throw new MetalhubError('MH_ERR_PROXY_STATE', {
-          details: { reason },
-          hint: `check space and permissions of ${dirname(this.#path)}`,
-          cause,
-        });
-      }
-      this.#state = next;
-      this.#isStored = true;
-      return next;
+  update(make: (state: LiveState) => Change | undefined, kind: ChangeKind = 'allow'): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ make, kind, resolve, reject });
+      this.#writing ??= this.#writeAll();
     });
-    this.#writing = result.then(
-      () => undefined,
-      () => undefined,
-    );
-    return result;
   }
 
   /** Resolves when nothing is being written. */
-  settled(): Promise<void> {
-    return this.#writing;
+  async settled(): Promise<void> {
+    await this.#writing;
+  }
+
+  async close(): Promise<void> {
+    await this.#writing;
+    await this.#journal.close();
+  }
+
+  async #writeAll(): Promise<void> {
+    // Whatever comes in this turn goes along.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      await this.#write(batch);
+    }
+    this.#writing = undefined;
+  }
+
+  async #write(batch: readonly Waiting[]): Promise<void> {
+    const done: { waiting: Waiting; delta: Delta | undefined }[] = [];
+    const undo: (() => void)[] = [];
+    for (const waiting of batch) {
+      try {
+        const delta = this.#deltaOf(waiting.make(this.#live));
+        if (delta !== undefined) undo.push(this.#live.apply(delta));
+        done.push({ waiting, delta });
+      } catch (error) {
+        waiting.reject(error);
+      }
+    }
+    const deltas = done.flatMap(({ delta }) => (delta === undefined ? [] : [delta]));
+    try {
+      await this.#store(deltas);
+    } catch (cause) {
+      for (const takeBack of undo.reverse()) takeBack();
+      this.#live.skipVersion();
+      this.#recent = [];
+      this.#mustCompact = true;
+      for (const { waiting } of done) {
+        if (waiting.kind === 'take away') this.#takeAway(waiting);
+        waiting.reject(this.#notStored(cause));
+      }
+      return;
+    }
+    this.#recent = [...this.#recent, ...deltas].slice(-MAX_RECENT);
+    for (const { waiting, delta } of done) waiting.resolve(delta !== undefined);
+  }
+
+  #deltaOf(change: Change | undefined): Delta | undefined {
+    return change && { ...NO_CHANGE, ...change, version: this.#live.version + 1 };
+  }
+
+  /** Without the disk. */
+  #takeAway({ make }: Waiting): void {
+    const delta = this.#deltaOf(make(this.#live));
+    if (delta === undefined) return;
+    this.#live.apply(delta);
+    this.#isStored = false;
+  }
+
+  async #store(deltas: readonly Delta[]): Promise<void> {
+    if (deltas.length === 0 && this.#isStored) return;
+    const lines = deltas.map(formatLine).join('');
+    const isLong = this.#journal.size + lines.length > Math.max(MIN_COMPACT_BYTES, this.#stateBytes);
+    if (isLong || this.#mustCompact || !(await this.#journal.isInPlace())) return this.compact();
+    await this.#journal.append(lines);
+  }
+
+  /**
+   * Writes the whole state anew; not while an update is under way. After a power loss in between, the journal's lines are
+   * older than the state and are left out.
+   */
+  async compact(): Promise<void> {
+    this.#live.forget(Date.now() / SECOND_MS);
+    const text = formatStored(this.#live.snapshot());
+    await writeFileAtomic(this.#path, text, { mode: STATE_MODE });
+    this.#stateBytes = text.length;
+    this.#mustCompact = false;
+    this.#isStored = true;
+    // If this fails the next change tries again; what lies there is older than the state.
+    await this.#journal.clear().catch(() => undefined);
+  }
+
+  #notStored(cause: unknown): MetalhubError {
+    // Without the call and the name of a temporary file, which say nothing to whoever reads this on a page.
+    const [reason = ''] = errorText(cause).split(',');
+    return new MetalhubError('MH_ERR_PROXY_STATE', {
+      details: { reason },
+      hint: `check space and permissions of ${dirname(this.#path)}`,
+      cause,
+    });
   }
 }
 
-function readIfThere(path: string): string | undefined {
+const NO_CHANGE: Omit<Delta, 'version'> = { remove: [], put: [], keys: null, revoke: [] };
+
+/** @throws {ShapeError} one is missing */
+function replay(state: LiveState, deltas: readonly Delta[]): void {
+  for (const delta of deltas) {
+    if (delta.version <= state.version) continue;
+    if (delta.version !== state.version + 1) throw new ShapeError(`journal: no change ${state.version + 1}`);
+    state.apply(delta);
+  }
+}
+
+function readIfThere(path: string): Buffer | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return readFileSync(path);
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return undefined;
     throw error;
   }
 }
 
-/** `state.json.damaged-3`; nothing is overwritten. */
-function setAside(path: string): string {
-  const prefix = `${basename(path)}.damaged-`;
-  const numbers = readdirSync(dirname(path))
-    .filter((name) => name.startsWith(prefix))
-    .map((name) => Number(name.slice(prefix.length)))
-    .filter((number) => Number.isSafeInteger(number));
-  const aside = join(dirname(path), `${prefix}${Math.max(0, ...numbers) + 1}`);
-  renameSync(path, aside);
-  return aside;
+/** `state.json.damaged-3`, `state.journal.damaged-3`; nothing is overwritten. */
+function setAside(paths: readonly string[]): string[] {
+  const numbers = paths.flatMap((path) => {
+    const prefix = `${basename(path)}.damaged-`;
+    return readdirSync(dirname(path))
+      .filter((name) => name.startsWith(prefix))
+      .map((name) => Number(name.slice(prefix.length)))
+      .filter((number) => Number.isSafeInteger(number));
+  });
+  const next = Math.max(0, ...numbers) + 1;
+  return paths.flatMap((path) => {
+    const aside = join(dirname(path), `${basename(path)}.damaged-${next}`);
+    try {
+      renameSync(path, aside);
+      return [aside];
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return [];
+      throw error;
+    }
+  });
 }

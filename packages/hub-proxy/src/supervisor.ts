@@ -4,12 +4,11 @@ import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import { CounterLedger } from './counter-ledger.js';
 import type { WorkerReport } from './generation-protocol.js';
 import { OldWorkers } from './old-workers.js';
-import type { ProxyState } from './proxy-state.js';
 import { RestartDelay } from './restart-delay.js';
 import type { Settings } from './settings.js';
 import { findSurplus, type GenerationLimits, type GenerationLoad } from './surplus.js';
 import type { WorkerName } from './worker-name.js';
-import { killWorker, WorkerProcess } from './worker-process.js';
+import { killWorker, type StateSource, WorkerProcess } from './worker-process.js';
 
 const WATCH_MS = 5 * SECOND_MS;
 const SURPLUS_END_MS = 10 * SECOND_MS;
@@ -22,7 +21,7 @@ export interface SupervisorOptions {
   readonly listenFds: readonly number[];
   readonly clock: Clock;
   readonly log: Log;
-  readonly getState: () => ProxyState;
+  readonly state: StateSource;
 }
 
 export interface SupervisorLimits extends GenerationLimits {
@@ -106,8 +105,8 @@ export class Supervisor {
 
   /** A worker that hangs gets the state when it is adopted again. */
   async #pushNow(): Promise<void> {
-    const state = this.#options.getState();
-    await this.#tellAll(this.#all(), 'a worker did not take the new state', (worker) => worker.setState(state));
+    const { state } = this.#options;
+    await this.#tellAll(this.#all(), 'a worker did not take the new state', (worker) => worker.update(state));
   }
 
   /**
@@ -139,6 +138,11 @@ export class Supervisor {
   /** Newest known activity of a route in milliseconds since the epoch; ask for {@link reports} first. */
   findActivity(prefix: string): number | undefined {
     return this.#activity.get(prefix);
+  }
+
+  /** A new route counts as just used. */
+  noteActivity(prefix: string, nowMs: number): void {
+    this.#activity.set(prefix, Math.floor(nowMs));
   }
 
   forgetActivity(prefix: string): void {
@@ -201,10 +205,11 @@ export class Supervisor {
   }
 
   async #startWorker(accepting: Accepting): Promise<void> {
-    const { workerProgram: program, listenFds, getState, generationDirectory: directory, clock } = this.#options;
+    const { workerProgram: program, listenFds, state, generationDirectory: directory, clock } = this.#options;
     const name = { generation: accepting.generation, index: accepting.nextIndex++ };
     const { settings } = accepting.limits;
-    const worker = await WorkerProcess.start({ name, program, directory, listenFds, settings, state: getState() });
+    const started = { name, program, directory, listenFds, settings, state: state.snapshot() };
+    const worker = await WorkerProcess.start(started);
     accepting.workers.add(worker);
     const startedMs = clock.monotonicMs();
     void worker.gone.then(() => {
@@ -212,7 +217,7 @@ export class Supervisor {
       if (this.#current === accepting) this.#onWorkerGone(accepting, name, clock.monotonicMs() - startedMs);
     });
     // It may have changed while the worker started.
-    await worker.setState(getState());
+    await worker.update(state);
   }
 
   /** One of those that accept is gone, or hangs: while there is no other, connections wait in the backlog. */

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import { AddressRanges, AddressRefused } from './address-ranges.js';
 import type { Target, TcpTarget } from './target.js';
 import { SharedReader, UpstreamConnection } from './upstream-connection.js';
 
@@ -10,9 +11,13 @@ const MAX_WAIT_MS = 10 * SECOND_MS;
 const RETRY_MS = 25;
 
 export interface UpstreamOptions {
+  readonly ranges: AddressRanges;
   /** Certificates (PEM) that sign those of encrypted upstreams, instead of the public ones. */
-  readonly ca?: string | undefined;
+  readonly ca: string | undefined;
 }
+
+/** Sockets of this machine only. */
+export const NO_TCP: UpstreamOptions = { ranges: new AddressRanges([]), ca: undefined };
 
 /**
  * Connects to what a route leads to. Encrypted upstreams must show a certificate for the name in the target.
@@ -22,16 +27,44 @@ export interface UpstreamOptions {
  *
  * @param isGone whether the client no longer waits
  */
-export function connectUpstream(
+export async function connectUpstream(
   target: Target,
   isGone: () => boolean,
-  options: UpstreamOptions = {},
+  options: UpstreamOptions = NO_TCP,
 ): Promise<UpstreamConnection> {
+  const { socket, reader } = await connectSocket(
+    target,
+    isGone,
+    options,
+    isEncrypted(target) ? undefined : SharedReader,
+  );
+  return new UpstreamConnection(socket, reader);
+}
+
+/** The same as a plain stream. */
+export async function connectStream(target: Target, isGone: () => boolean, options: UpstreamOptions): Promise<Duplex> {
+  const { socket } = await connectSocket(target, isGone, options, undefined);
+  socket.on('error', () => socket.destroy());
+  return socket;
+}
+
+interface Connected {
+  readonly socket: Duplex;
+  readonly reader: SharedReader | undefined;
+}
+
+function connectSocket(
+  target: Target,
+  isGone: () => boolean,
+  options: UpstreamOptions,
+  Reader: typeof SharedReader | undefined,
+): Promise<Connected> {
   const startedMs = performance.now();
   return new Promise((resolve, reject) => {
     function attempt(): void {
       if (isGone()) return reject(new Error('aborted'));
-      const reader = isEncrypted(target) ? undefined : new SharedReader();
+      if (!isAllowed(target, options)) return reject(new AddressRefused());
+      const reader = Reader && new Reader();
       const socket = open(target, options, reader);
       const fail = (error: Error): void => {
         clearTimeout(timer);
@@ -45,11 +78,11 @@ export function connectUpstream(
       socket.once(isEncrypted(target) ? 'secureConnect' : 'connect', () => {
         clearTimeout(timer);
         socket.off('error', fail);
-        const connection = new UpstreamConnection(socket, reader);
         if (isGone()) {
-          connection.destroy();
+          socket.on('error', () => undefined);
+          socket.destroy();
           reject(new Error('aborted'));
-        } else resolve(connection);
+        } else resolve({ socket, reader });
       });
     }
     attempt();
@@ -60,11 +93,16 @@ function isEncrypted(target: Target): target is TcpTarget {
   return target.kind === 'tcp' && target.tls;
 }
 
-function open(target: Target, { ca }: UpstreamOptions, reader: SharedReader | undefined): Duplex {
+/** A name is looked at when its addresses are known. */
+function isAllowed(target: Target, { ranges }: UpstreamOptions): boolean {
+  return target.kind === 'unix' || isIP(target.host) === 0 || ranges.allows(target.host);
+}
+
+function open(target: Target, { ca, ranges }: UpstreamOptions, reader: SharedReader | undefined): Duplex {
   const onread = reader && { onread: reader.options };
   if (target.kind === 'unix') return connect({ path: target.path, allowHalfOpen: true, ...onread });
   const { host, port } = target;
-  const where: NetConnectOpts = { host, port, allowHalfOpen: true, noDelay: true };
+  const where: NetConnectOpts = { host, port, allowHalfOpen: true, noDelay: true, lookup: ranges.lookup };
   if (!target.tls) return connect({ ...where, ...onread });
   return connectTls({
     ...where,

@@ -57,6 +57,9 @@ function main(): void {
       await worker?.setState(state);
       return {};
     },
+    async ChangeState({ base, changes }) {
+      return { applied: (await worker?.changeState(base, changes)) ?? false };
+    },
     async Drain({ timeout_ms }) {
       drain(timeout_ms);
       return {};

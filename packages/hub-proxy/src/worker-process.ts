@@ -13,9 +13,9 @@ import {
   generationProtocol,
   type WorkerReport,
 } from './generation-protocol.js';
-import type { ProxyState } from './proxy-state.js';
+import type { Delta, ProxyState } from './proxy-state.js';
 import type { Settings } from './settings.js';
-import { formatForGeneration } from './state-format.js';
+import { forGeneration, formatForGeneration } from './state-format.js';
 import { socketName, type WorkerName } from './worker-name.js';
 
 const START_TIMEOUT_MS = 30 * SECOND_MS;
@@ -23,12 +23,21 @@ const START_TIMEOUT_MS = 30 * SECOND_MS;
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=2', '--expose-gc'];
 const CALL_TIMEOUT_MS = 5 * SECOND_MS;
 
+/** Where the state comes from. */
+export interface StateSource {
+  snapshot(): ProxyState;
+  /** `undefined` when it is too long ago. */
+  changesSince(version: number): readonly Delta[] | undefined;
+}
+
 /** A worker as its supervisor sees it, whether it started it or found it. */
 export class WorkerProcess {
   readonly name: WorkerName;
   readonly #client: WireClient<GenerationRequests>;
   /** The newest form of the state that it understands. */
   readonly #format: number;
+  /** Of the state it has, as far as we know. */
+  #version: number | undefined;
 
   private constructor(name: WorkerName, client: WireClient<GenerationRequests>, format: number) {
     this.name = name;
@@ -69,7 +78,9 @@ export class WorkerProcess {
       const format = readFormat(path);
       const params = { settings, state: formatForGeneration(state, format) };
       await client.call('Start', params, { timeoutMs: START_TIMEOUT_MS });
-      return new WorkerProcess(name, client, format);
+      const worker = new WorkerProcess(name, client, format);
+      worker.#version = state.version;
+      return worker;
     } catch (error) {
       child.kill('SIGKILL');
       removeSocket(directory, name);
@@ -82,9 +93,21 @@ export class WorkerProcess {
     return this.#client.closed;
   }
 
-  async setState(state: ProxyState): Promise<void> {
+  /** Brings it up to date, by what changed since the last time where that is known. */
+  async update(source: StateSource): Promise<void> {
+    const base = this.#version;
+    const changes = this.#format >= 2 && base !== undefined ? source.changesSince(base) : undefined;
+    if (changes?.length === 0) return;
+    if (base !== undefined && changes !== undefined) {
+      const params = { base, changes: changes.map((delta) => ({ ...delta, put: delta.put.map(forGeneration) })) };
+      const { applied } = await this.#client.call('ChangeState', params, { timeoutMs: CALL_TIMEOUT_MS });
+      this.#version = changes.at(-1)?.version;
+      if (applied) return;
+    }
+    const state = source.snapshot();
     const params = { state: formatForGeneration(state, this.#format) };
     await this.#client.call('SetState', params, { timeoutMs: CALL_TIMEOUT_MS });
+    this.#version = state.version;
   }
 
   async drain(timeoutMs: number): Promise<void> {

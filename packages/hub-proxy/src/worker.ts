@@ -2,20 +2,25 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import { Activity } from './activity.js';
+import { AddressRanges } from './address-ranges.js';
 import { ClientConnection } from './client-connection.js';
 import { ConnectionLimit, MAX_CONNECTIONS } from './connection-limit.js';
 import { Deadlines } from './deadlines.js';
 import { fittingConnections } from './descriptor-budget.js';
+import { ErrorPages } from './error-pages.js';
 import { Gate } from './gate.js';
 import type { WorkerReport } from './generation-protocol.js';
+import { HostList } from './host.js';
 import { HubForward } from './hub-forward.js';
 import { OpenWork } from './open-work.js';
-import type { ProxyState } from './proxy-state.js';
+import type { Delta, ProxyState } from './proxy-state.js';
 import { RefusalLog } from './refusal-log.js';
-import type { Settings } from './settings.js';
+import { findErrorTarget } from './route-target.js';
+import { NO_ROUTING, type Settings } from './settings.js';
 import { STALL_SWEEP_MS } from './stall.js';
 import { TicketRenewal } from './ticket-renewal.js';
 import { TicketVerifier } from './ticket-verifier.js';
+import type { UpstreamOptions } from './upstream.js';
 import { UpstreamPool } from './upstream-pool.js';
 import { GOING_AWAY } from './websocket-frames.js';
 import type { WorkerContext } from './worker-context.js';
@@ -53,14 +58,16 @@ export class Worker {
   #isEnding = false;
   readonly #sweep: NodeJS.Timeout;
 
-  private constructor(options: WorkerOptions, forward: HubForward) {
+  private constructor(options: WorkerOptions, forward: HubForward, upstream: UpstreamOptions, errors: ErrorPages) {
     const { settings, clock, log } = options;
     this.#options = options;
     this.#startedMs = Math.floor(clock.nowMs());
     this.#sweep = setInterval(() => this.checkStalls(), STALL_SWEEP_MS);
     this.#sweep.unref();
     this.#tickets = new TicketVerifier();
-    const state = new WorkerState(settings.hub_socket_path, clock);
+    const hosts = new HostList(settings.hosts);
+    const hasForeignHub = settings.routing?.foreign_hub ?? false;
+    const state = new WorkerState({ hubSocketPath: settings.hub_socket_path, hasForeignHub, hosts, clock });
     const renewal = new TicketRenewal(settings.hub_socket_path, clock);
     const isRevoked = (sessionId: string): boolean => state.isRevoked(sessionId);
     const metrics = new WorkerMetrics();
@@ -68,11 +75,13 @@ export class Worker {
     const deadlines = new Deadlines();
     this.#context = {
       settings,
-      hosts: new Set(settings.hosts),
+      hosts,
       log,
       state,
       gate: new Gate({ settings, clock, tickets: this.#tickets, renewal, isRevoked }),
       forward,
+      upstream,
+      errors,
       work: new OpenWork(),
       deadlines,
       pool: new UpstreamPool(deadlines),
@@ -84,7 +93,17 @@ export class Worker {
   }
 
   static async create(options: WorkerOptions): Promise<Worker> {
-    const worker = new Worker(options, await HubForward.create(options.settings.hub_socket_path, options.log));
+    const { settings, log } = options;
+    const { upstream_ranges: ranges, upstream_ca: ca, error_pages, error_target } = settings.routing ?? NO_ROUTING;
+    const upstream = { ranges: new AddressRanges(ranges), ca: ca === '' ? undefined : ca };
+    const errorTarget = findErrorTarget(error_target, upstream.ranges, log);
+    const errors = new ErrorPages(error_pages, errorTarget, upstream, log);
+    const worker = new Worker(
+      options,
+      await HubForward.create(settings.hub_socket_path, log, errors),
+      upstream,
+      errors,
+    );
     await worker.setState(options.state);
     return worker;
   }
@@ -106,6 +125,12 @@ export class Worker {
   async setState(state: ProxyState): Promise<void> {
     const { work, activity } = this.#context;
     await this.#context.state.apply(state, { tickets: this.#tickets, work, activity });
+  }
+
+  /** @returns false when it has another state than `base` */
+  changeState(base: number, changes: readonly Delta[]): Promise<boolean> {
+    const { work, activity } = this.#context;
+    return this.#context.state.change(base, changes, { tickets: this.#tickets, work, activity });
   }
 
   /**

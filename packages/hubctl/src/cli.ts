@@ -10,6 +10,7 @@ import { doctor } from './commands/doctor.js';
 import { leases, leasesAdopt, leasesRelease } from './commands/leases.js';
 import { logs } from './commands/logs.js';
 import { proxyStatus } from './commands/proxy-status.js';
+import { proxyDisableTcp, proxyEnableTcp } from './commands/proxy-tcp.js';
 import { routes } from './commands/routes.js';
 import { servers, start, stop } from './commands/servers.js';
 import { status } from './commands/status.js';
@@ -30,6 +31,8 @@ export const COMMANDS: readonly Command[] = [
   apiEnable,
   apiDisable,
   proxyStatus,
+  proxyEnableTcp,
+  proxyDisableTcp,
   configCheck,
   configShow,
   apply,

@@ -1,9 +1,9 @@
-import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
-import { writeFileAtomic } from '@metalhub/systemd/files.js';
+import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import type { JobOutcome } from '@metalhub/systemd/manager-jobs.js';
+import { readIfThere, replaceFile } from './files.js';
 import { LISTEN_DROP_IN, listenDropIn, listensOn } from './listen-drop-in.js';
 
 const SOCKET = 'hub-proxy.socket';
@@ -23,13 +23,13 @@ export async function applyListen(manager: Manager, listen: readonly string[]): 
     return undefined;
   }
   const before = readIfThere(LISTEN_DROP_IN);
-  await replaceDropIn(listenDropIn(listen));
+  await replaceFile(LISTEN_DROP_IN, listenDropIn(listen));
   await manager.reloadConfiguration();
   // It was stopped by somebody, who decides when it starts.
   if (state.activeState === 'inactive') return `${SOCKET} will listen on ${listen.join(', ')} when it is started`;
   const failed = await restart(manager);
   if (failed === undefined) return `${SOCKET} listens on ${listen.join(', ')}`;
-  await replaceDropIn(before);
+  await replaceFile(LISTEN_DROP_IN, before);
   await manager.reloadConfiguration();
   const stillFailed = await restart(manager);
   throw new MetalhubError('MH_ERR_CLI_LISTEN', {
@@ -63,20 +63,4 @@ async function readState(manager: Manager) {
 
 function changedMs(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-}
-
-async function replaceDropIn(wanted: string | undefined): Promise<void> {
-  if (readIfThere(LISTEN_DROP_IN) === wanted) return;
-  if (wanted === undefined) return void rmSync(LISTEN_DROP_IN);
-  mkdirSync(dirname(LISTEN_DROP_IN), { recursive: true, mode: 0o755 });
-  await writeFileAtomic(LISTEN_DROP_IN, wanted, { mode: 0o644 });
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
 }

@@ -2,7 +2,7 @@ import { createPrivateKey } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { ensureSecrets } from './secrets.js';
+import { ensureSecret, ensureSecrets } from './secrets.js';
 
 const NAMES = ['cookie-key', 'server-token-key', 'ticket-key'];
 
@@ -60,4 +60,14 @@ t.test('does not touch the mode of a directory that is there, nor other files in
   await ensureSecrets(directory);
   t.equal((await stat(directory)).mode & 0o777, 0o750);
   t.ok((await readdir(directory)).includes('.other.tmp'));
+});
+
+t.test('an optional secret is made when it is asked for, once', async (t) => {
+  const directory = t.testdir();
+  await ensureSecret('proxy-api-token', directory);
+  const text = await readFile(join(directory, 'proxy-api-token'), 'utf8');
+  t.match(text, /^[A-Za-z0-9_-]{43}\n$/);
+  t.equal((await stat(join(directory, 'proxy-api-token'))).mode & 0o777, 0o600);
+  await ensureSecret('proxy-api-token', directory);
+  t.equal(await readFile(join(directory, 'proxy-api-token'), 'utf8'), text);
 });

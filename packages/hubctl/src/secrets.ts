@@ -16,6 +16,22 @@ const MAKERS = {
   'cookie-key': makeSymmetricKey,
 } as const;
 
+/** Made when they are first needed. */
+const OPTIONAL_MAKERS = {
+  /** 32 bytes in base64url: another hub shows it to the proxy's route API. */
+  'proxy-api-token': makeSymmetricKey,
+} as const;
+
+/** Makes a secret unless it is there. @throws the system error of the step that failed */
+export async function ensureSecret(
+  name: keyof typeof OPTIONAL_MAKERS,
+  directory: string = SECRETS_DIRECTORY,
+): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const path = join(directory, name);
+  if (!(await exists(path))) await writeFileAtomic(path, OPTIONAL_MAKERS[name](), { mode: 0o600 });
+}
+
 /**
  * Makes the secrets that are missing and leaves the others alone; can be interrupted at any point and run again.
  *

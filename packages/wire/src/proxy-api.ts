@@ -13,18 +13,31 @@ import {
 } from '@metalhub/base/shape.js';
 
 /**
- * The proxy's control API: HTTP and JSON on {@link PROXY_CONTROL_PATH}. Compatible with configurable-http-proxy's
- * (`GET /api/routes`, `POST`/`DELETE /api/routes/<prefix>`), with fields of ours beside `target`.
+ * The proxy's control API: HTTP and JSON on {@link PROXY_CONTROL_PATH}, and configurable-http-proxy's part of it on TCP for
+ * another hub, with `Authorization: token …`.
  *
- * - `GET /api/routes` → `{[prefix]: RouteReport}`, never a token
- * - `POST /api/routes/<prefix>` with RouteRequest → 201
- * - `DELETE /api/routes/<prefix>` → 204; closes the route's open tunnels
+ * As in configurable-http-proxy: paths in answers are decoded and have no slash at their end; fields beside `target` are
+ * kept and given back; with `proxy.host_routing` the first segment is a host.
+ * - `GET /api/routes[?inactive_since=TIME]` → `{[path]: {target, …, last_activity}}`, `ETag`
+ * - `GET /api/routes/<path>` → one of them, 404
+ * - `POST /api/routes/<path>` with `{target: …}` → 201
+ * - `DELETE /api/routes/<path>` → 204, 404; closes the route's open tunnels
+ *
+ * On the control socket only, for our own hub:
+ * - a POST with `auth` (RouteRequest) makes a route of ours. `?host=` puts it on a host of its own.
+ * - `GET /api/routes?exact=1` → `{[prefix]: RouteReport}`, never a token, prefixes as requests have them
+ * - `PATCH /api/routes` with `{put: [{prefix, route: RouteRequest}], remove: [prefix]}` → 204: many at once
+ * - with `If-Match: <ETag>` changes of routes are refused (412) when anything has changed since that list
  * - `PUT /api/keys` with `{keys: [public Ed25519 JWK with kid]}` → 204
  * - `POST /api/revocations` with RevocationRequest, or `{revocations: [RevocationRequest]}` (RevocationListRequest) → 204;
  *   closes the sessions' tunnels, in every generation
  * - `GET /api/status` → ProxyStatus
+ *
+ * A change is answered once it is on the disk and every generation has it.
  */
 export const PROXY_CONTROL_PATH = '/run/metalhub/proxy.sock';
+/** Who has it may use the route API on TCP. */
+export const PROXY_API_TOKEN_FILE = '/etc/metalhub/secrets/proxy-api-token';
 export const HUB_SOCKET_PATH = '/run/metalhub/hub.sock';
 
 export const routeRequestShape = object({
@@ -48,6 +61,8 @@ export interface RouteReport {
   user: string | null;
   server: string | null;
   invocation_id: string | null;
+  /** Whose it is: our hub's, or another's. */
+  owner: 'hub' | 'other';
   /** ISO 8601, UTC. */
   last_activity: string;
 }

@@ -45,12 +45,13 @@ export async function startSupervisor(directory: string, listenFd: number, { max
       listenFds: [listenFd],
       clock: systemClock,
       log,
-      getState: () => store.state,
+      state: store,
     },
     limits,
   );
   await supervisor.start();
-  const api = createControlApi({ store, supervisor, allowed, log, clock: systemClock, version: '0.0.0' });
+  const rules = () => ({ allowed, hasForeignHub: false, hostRouting: false });
+  const api = createControlApi({ store, supervisor, rules, log, clock: systemClock, version: '0.0.0' });
   const control = join(directory, 'control.sock');
   await api.listen({ path: control });
   return {

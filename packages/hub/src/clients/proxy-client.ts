@@ -1,6 +1,6 @@
 import { type IncomingMessage, request } from 'node:http';
 import { errorText, isErrorCode, MetalhubError } from '@metalhub/base/errors.js';
-import { nullable, object, oneOf, text } from '@metalhub/base/shape.js';
+import { nullable, object, oneOf, optional, text } from '@metalhub/base/shape.js';
 import {
   PROXY_CONTROL_PATH,
   type RevocationRequest,
@@ -12,14 +12,22 @@ import type { PublicTicketKey } from '../tickets/ticket-keys.js';
 const TIMEOUT_MS = 5000;
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 
+/** An older proxy names no owner: all routes are ours. */
 const routeReportShape = object({
   target: text({ max: 4096 }),
   auth: oneOf('ticket', 'upstream'),
   user: nullable(text({ max: 512 })),
   server: nullable(text({ max: 64 })),
   invocation_id: nullable(text({ max: 32 })),
+  owner: optional(oneOf('hub', 'other')),
   last_activity: text({ max: 64 }),
-}) satisfies (value: unknown, path: string) => RouteReport;
+});
+
+/** The routes, and what names this state of theirs in {@link ProxyClient.changeRoutes}. */
+export interface RouteListing {
+  readonly routes: Map<string, RouteReport>;
+  readonly etag: string | undefined;
+}
 
 /** The proxy's control API; who may use it is the socket file's permission. */
 export class ProxyClient {
@@ -31,9 +39,30 @@ export class ProxyClient {
 
   /** @throws {MH_ERR_PROXY_UNREACHABLE} or the proxy's own error, as all requests of this class */
   async getRoutes(): Promise<Map<string, RouteReport>> {
-    const answer = await this.#send('GET', '/api/routes');
+    return (await this.listRoutes()).routes;
+  }
+
+  async listRoutes(): Promise<RouteListing> {
+    const { answer, etag } = await this.#send('GET', '/api/routes?exact=1');
     if (typeof answer !== 'object' || answer === null) throw unreachable('it answered without routes');
-    return new Map(Object.entries(answer).map(([prefix, report]) => [prefix, routeReportShape(report, prefix)]));
+    const routes = Object.entries(answer).map(([prefix, value]) => {
+      const { owner = 'hub', ...report } = routeReportShape(value, prefix);
+      return [prefix, { ...report, owner }] as const;
+    });
+    return { routes: new Map(routes), etag };
+  }
+
+  /**
+   * Many at once, which the proxy stores in one go.
+   * @param etag of the listing that this was made from
+   * @throws {MH_ERR_PROXY_STALE} they have changed since
+   */
+  async changeRoutes(
+    put: readonly { prefix: string; route: RouteRequest }[],
+    remove: readonly string[],
+    etag: string | undefined,
+  ): Promise<void> {
+    await this.#send('PATCH', '/api/routes', { put, remove }, etag);
   }
 
   async putRoute(prefix: string, route: RouteRequest): Promise<void> {
@@ -55,7 +84,7 @@ export class ProxyClient {
 
   /** As the proxy gives it: for people to look at. */
   getStatus(): Promise<unknown> {
-    return this.#send('GET', '/api/status');
+    return this.#send('GET', '/api/status').then(({ answer }) => answer);
   }
 
   async getPid(): Promise<number> {
@@ -64,29 +93,37 @@ export class ProxyClient {
     return pid;
   }
 
-  async #send(method: string, path: string, body?: unknown): Promise<unknown> {
-    const { status, text: answer } = await this.#exchange(method, path, body === undefined ? '' : JSON.stringify(body));
-    if (status === 404 && method === 'DELETE') return undefined;
+  async #send(
+    method: string,
+    path: string,
+    body?: unknown,
+    ifMatch?: string,
+  ): Promise<{ answer: unknown; etag?: string | undefined }> {
+    const sent = body === undefined ? '' : JSON.stringify(body);
+    const { status, etag, text: answer } = await this.#exchange(method, path, sent, ifMatch);
+    if (status === 404 && method === 'DELETE') return { answer: undefined };
     if (status < 200 || status > 299) throw refusedBy(answer) ?? unreachable(`${method} was answered with ${status}`);
-    if (answer === '') return undefined;
+    if (answer === '') return { answer: undefined, etag };
     try {
-      return JSON.parse(answer);
+      return { answer: JSON.parse(answer), etag };
     } catch (cause) {
       throw unreachable('it did not answer in JSON', cause);
     }
   }
 
-  #exchange(method: string, path: string, body: string): Promise<{ status: number; text: string }> {
+  #exchange(method: string, path: string, body: string, ifMatch: string | undefined): Promise<Exchanged> {
     return new Promise((resolve, reject) => {
       const headers = {
         host: 'proxy',
         'content-length': Buffer.byteLength(body),
         ...(body !== '' && { 'content-type': 'application/json' }),
+        ...(ifMatch !== undefined && { 'if-match': ifMatch }),
       };
       // A connection each: one kept open could be closed by a restarting proxy just as it is used.
       const options = { socketPath: this.#socketPath, agent: false, method, path, headers };
       const sent = request(options, (response) => {
-        readText(response).then((answer) => resolve({ status: response.statusCode ?? 0, text: answer }), fail);
+        const { statusCode: status = 0, headers: answered } = response;
+        readText(response).then((answer) => resolve({ status, etag: answered.etag, text: answer }), fail);
       });
       const fail = (cause: unknown): void => {
         sent.destroy();
@@ -97,6 +134,12 @@ export class ProxyClient {
       sent.end(body);
     });
   }
+}
+
+interface Exchanged {
+  readonly status: number;
+  readonly etag: string | undefined;
+  readonly text: string;
 }
 
 async function readText(response: IncomingMessage): Promise<string> {

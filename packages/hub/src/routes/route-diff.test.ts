@@ -17,6 +17,7 @@ const report: RouteReport = {
   user: 'anna',
   server: '',
   invocation_id: '1'.repeat(32),
+  owner: 'hub',
   last_activity: '',
 };
 const never = (): boolean => false;
@@ -53,4 +54,10 @@ t.test('routes of servers that are gone are removed, others are left alone', asy
     diffRoutes(new Map(), actual, (prefix) => prefix === '/user/bert/'),
     { put: [], remove: ['/user/anna/'] },
   );
+});
+
+t.test('routes of another hub are left alone, also where ours wants one', async (t) => {
+  const theirs = new Map([['/user/anna/', { ...report, owner: 'other' as const }]]);
+  t.same(diffRoutes(new Map(), theirs, never), { put: [], remove: [] });
+  t.same(diffRoutes(new Map([['/user/anna/', route]]), theirs, never), { put: ['/user/anna/'], remove: [] });
 });

@@ -15,8 +15,10 @@ export function diffRoutes(
   actual: ReadonlyMap<string, RouteReport>,
   isProtected: (prefix: string, report: RouteReport) => boolean,
 ): RouteDiff {
-  const put = [...wanted].filter(([prefix, route]) => !isSame(route, actual.get(prefix))).map(([prefix]) => prefix);
-  const remove = [...actual]
+  // What another hub made is not ours to judge.
+  const ours = new Map([...actual].filter(([, { owner }]) => owner === 'hub'));
+  const put = [...wanted].filter(([prefix, route]) => !isSame(route, ours.get(prefix))).map(([prefix]) => prefix);
+  const remove = [...ours]
     .filter(([prefix, report]) => prefix.startsWith('/user/') && !wanted.has(prefix) && !isProtected(prefix, report))
     .map(([prefix]) => prefix);
   return { put, remove };

@@ -1,4 +1,4 @@
-import { errorText } from '@metalhub/base/errors.js';
+import { errorText, MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import type { RouteReport, RouteRequest } from '@metalhub/wire/proxy-api.js';
@@ -18,6 +18,10 @@ export interface RouteReconcilerOptions {
 }
 
 const INTERVAL_MS = MINUTE_MS;
+/** Of the changes in one request, which has to be answered in time. */
+const MAX_AT_ONCE = 2000;
+/** Of a comparison whose result was out of date before it arrived. */
+const MAX_TRIES = 5;
 const FIRST_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 10 * SECOND_MS;
 
@@ -71,7 +75,16 @@ export class RouteReconciler {
 
   /** @returns how many routes had to be changed. @throws {MH_ERR_PROXY_UNREACHABLE} */
   async reconcile(): Promise<number> {
-    return await this.#reporting(() => this.#compare());
+    return await this.#reporting(async () => {
+      for (let tries = 1; ; tries++) {
+        try {
+          return await this.#compare();
+        } catch (error) {
+          const isStale = error instanceof MetalhubError && error.code === 'MH_ERR_PROXY_STALE';
+          if (!isStale || tries >= MAX_TRIES) throw error;
+        }
+      }
+    });
   }
 
   close(): void {
@@ -100,23 +113,26 @@ export class RouteReconciler {
   async #compare(): Promise<number> {
     const { proxy, wanted, isProtected, keys, revocations, log } = this.#options;
     const pid = await proxy.getPid();
-    const actual = await proxy.getRoutes();
-    const { put, remove } = diffRoutes(wanted(), actual, isProtected);
     if (pid !== this.#informedPid) {
       await proxy.putKeys(keys);
       await this.#push(await revocations());
       this.#informedPid = pid;
     }
-    for (const prefix of put) {
-      // Asked again for each: a server may have ended meanwhile.
-      const route = wanted().get(prefix);
-      if (route !== undefined) await proxy.putRoute(prefix, route);
+    const { routes: actual, etag } = await proxy.listRoutes();
+    // Asked now, not before the listing: a server may have ended meanwhile.
+    const current = wanted();
+    const { put, remove } = diffRoutes(current, actual, isProtected);
+    if (put.length + remove.length === 0) return 0;
+    const added = put.flatMap((prefix) => {
+      const route = current.get(prefix);
+      return route === undefined ? [] : [{ prefix, route }];
+    });
+    for (let at = 0; at === 0 || at < added.length; at += MAX_AT_ONCE) {
+      // Only the first can be stale: after it the proxy has what we know.
+      const isFirst = at === 0;
+      await proxy.changeRoutes(added.slice(at, at + MAX_AT_ONCE), isFirst ? remove : [], isFirst ? etag : undefined);
     }
-    for (const prefix of remove) {
-      if (!wanted().has(prefix)) await proxy.deleteRoute(prefix);
-    }
-    if (put.length + remove.length > 0)
-      log.info('routes brought in step', { added: put.length, removed: remove.length });
+    log.info('routes brought in step', { added: put.length, removed: remove.length });
     return put.length + remove.length;
   }
 

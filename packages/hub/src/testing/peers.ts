@@ -251,8 +251,14 @@ export class ProxyPeer {
     const prefix = url.startsWith('/api/routes/') ? url.slice('/api/routes'.length) : undefined;
     if (method === 'GET' && url === '/api/status')
       return [200, { version: '1', pid: this.pid, routes: this.routes.size }];
-    if (method === 'GET' && url === '/api/routes')
+    if (method === 'GET' && url === '/api/routes?exact=1')
       return [200, Object.fromEntries([...this.routes].map(([key, route]) => [key, report(route)]))];
+    if (method === 'PATCH' && url === '/api/routes') {
+      const { put, remove } = body as { put: { prefix: string; route: RouteRequest }[]; remove: string[] };
+      for (const key of remove) this.routes.delete(key);
+      for (const { prefix: key, route } of put) this.routes.set(key, route);
+      return [204];
+    }
     if (method === 'POST' && prefix !== undefined) return this.routes.set(prefix, body as RouteRequest) && [201];
     if (method === 'DELETE' && prefix !== undefined) return [this.routes.delete(prefix) ? 204 : 404];
     if (method === 'PUT' && url === '/api/keys') {
@@ -274,5 +280,5 @@ function report({
   server = null as never,
   invocation_id = null as never,
 }: RouteRequest): RouteReport {
-  return { target, auth, user, server, invocation_id, last_activity: new Date().toISOString() };
+  return { target, auth, user, server, invocation_id, owner: 'hub', last_activity: new Date().toISOString() };
 }

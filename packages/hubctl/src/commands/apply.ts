@@ -5,6 +5,7 @@ import type { JobOutcome } from '@metalhub/systemd/manager-jobs.js';
 import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { applyListen } from '../listen-socket.js';
+import { applyTcp, isTcpEnabled } from '../proxy-tcp.js';
 
 /** Reloaded in this order when active; what is not active reads the file when it starts. */
 const RELOADED = ['hub-spawner.service', 'hub.service', 'hub-proxy.service'];
@@ -23,6 +24,8 @@ export const apply: Command = {
       const done: string[] = [];
       const listening = await applyListen(manager, config.proxy.listen);
       if (listening !== undefined) done.push(listening);
+      if (isTcpEnabled() && (await applyTcp(manager, config, true)))
+        done.push('restarted hub-proxy.service with its TCP');
       for (const unit of RELOADED) {
         if (!(await isActive(manager, unit))) continue;
         await finishJob(manager.reloadOrRestartUnit(unit, 'replace'));
