@@ -19,10 +19,15 @@ need() {
   done
   ((${#missing[@]})) || return 0
   say "installing on this host: ${missing[*]}"
-  local install=(apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}")
+  local output
+  # Hundreds of lines, of interest only when it fails.
+  output=$(install_packages "${missing[@]}" 2>&1) || { say "$output"; return 1; }
+}
+
+install_packages() {
+  local install=(apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@")
   # The package lists of a fresh host are empty or old: then ask for new ones once.
-  DEBIAN_FRONTEND=noninteractive "${install[@]}" >&2 ||
-    { apt-get -q update >&2 && DEBIAN_FRONTEND=noninteractive "${install[@]}" >&2; }
+  DEBIAN_FRONTEND=noninteractive "${install[@]}" || { apt-get -q update && DEBIAN_FRONTEND=noninteractive "${install[@]}"; }
 }
 
 # The sources of a Debian 13 machine, from the mirrors that the host's apt uses.

@@ -2,6 +2,8 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { PUBLIC_URL } from './browser.js';
 
+const SILENCE_MS = 120_000;
+
 interface Cookie {
   value: string;
   path: string;
@@ -115,6 +117,10 @@ async function send(
     );
     sent.setHeader('host', url.host);
     for (const [name, value] of headers) sent.setHeader(name, value);
+    // Silence is what some faults look like, and a test of one must end.
+    sent.setTimeout(SILENCE_MS, () =>
+      sent.destroy(new Error(`${method} ${url.pathname}: silence for ${SILENCE_MS} ms`)),
+    );
     sent.on('error', reject);
     sent.end(typeof body === 'string' ? body : undefined);
   });
