@@ -22,6 +22,17 @@ export interface LastLines {
   readonly isComplete: boolean;
 }
 
+export const NO_LINES: LastLines = { lines: [], isComplete: true };
+
+/**
+ * Whether the server's log says no more than the error, in the same words (launcher.py). Then nobody waits for it: reading
+ * takes a third of the time in which such a start fails.
+ */
+export function explainsItself(error: unknown): boolean {
+  if (!(error instanceof MetalhubError)) return false;
+  return error.code === 'MH_ERR_SPAWN_JUPYTER_MISSING' || error.code === 'MH_ERR_SPAWN_JUPYTER_OLD';
+}
+
 /** What people are told of an error: ours by its own words, anything else not at all. */
 export function failureOf(error: unknown, last: LastLines, nowMs: number, unit: string): Failure {
   const known = error instanceof MetalhubError ? error : new MetalhubError('MH_ERR_INTERNAL');

@@ -1,5 +1,6 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { type ServerName, serverId, serviceUnit } from '@metalhub/base/names.js';
+import { SECOND_MS } from '@metalhub/base/time.js';
 import type { RouteRequest } from '@metalhub/wire/proxy-api.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 import { listStoredServers } from '../db/tables/servers.js';
@@ -10,6 +11,8 @@ import { SpawnerWatch } from './spawner-watch.js';
 import { UserServer } from './user-server.js';
 
 const DEFAULT_SERVER = '' as ServerName;
+/** Half of the time that the spawner stays when nothing is asked of it. */
+const EXPECT_EVERY_MS = 30 * SECOND_MS;
 
 /** All users' servers: made from the database, corrected by the spawner's list, kept in step with its watch. */
 export class ServerManager {
@@ -19,6 +22,7 @@ export class ServerManager {
   /** Invocations of units that this hub did not start. */
   #strangers = new Map<string, string>();
   #isSettled = false;
+  #expectedMs = Number.NEGATIVE_INFINITY;
 
   constructor(services: Omit<ServerServices, 'onRest'>) {
     this.#services = { ...services, onRest: () => this.#watch.adjust() };
@@ -90,6 +94,21 @@ export class ServerManager {
     await accepted;
     this.#watch.adjust();
     return server;
+  }
+
+  /**
+   * Somebody looks at a Start button. The spawner is there on demand only, and would take a third of the whole start to
+   * come: asked something now, it is up when the button is pressed, and leaves again when it is not.
+   */
+  expectStart({ user, name, state }: UserServer): void {
+    const { clock, spawner, log } = this.#services;
+    const nowMs = clock.monotonicMs();
+    if (!isAtRest(state) || this.#watch.isReachable === true || nowMs - this.#expectedMs < EXPECT_EVERY_MS) return;
+    this.#expectedMs = nowMs;
+    // What it says was not asked for; when it cannot be reached, the start will tell.
+    void spawner.getStatus({ key: user.key, server: name }).catch((error: unknown) => {
+      log.debug('hub-spawner could not be called ahead', { err: error });
+    });
   }
 
   /** Routes of servers that run, by prefix. */

@@ -9,7 +9,7 @@ import type { User } from '../db/tables/users.js';
 import { serverPath } from '../names/server-url.js';
 import type { ProgressEvent } from '../web/pages/views.js';
 import { askToStart, isLost } from './ask-spawner.js';
-import { endOf, failureOf, type LastLines, readLastLines, withLastLines } from './failure.js';
+import { endOf, explainsItself, failureOf, type LastLines, NO_LINES, readLastLines, withLastLines } from './failure.js';
 import { failedEvent, readyEvent, stoppedEvent } from './progress.js';
 import { ProgressFeed, type ProgressListener } from './progress-feed.js';
 import type { ServerServices } from './server-services.js';
@@ -255,7 +255,8 @@ export class UserServer {
       return;
     }
     const invocationId = this.#state.phase === 'spawn' ? this.#state.run.invocationId : null;
-    const failure = failureOf(error, await this.#lastLines({ ...run, invocationId }), clock.nowMs(), this.unit);
+    const last = explainsItself(error) ? NO_LINES : await this.#lastLines({ ...run, invocationId });
+    const failure = failureOf(error, last, clock.nowMs(), this.unit);
     if (!this.#isSpawning(run.startId)) return;
     if (!isLost(error)) this.#openStartId = undefined;
     this.#apply({ type: 'start-failed', startId: run.startId, failure });

@@ -141,7 +141,9 @@ export function gone({ key, server }: Pick<ServerStatus, 'key' | 'server'>): Ser
   };
 }
 
-export function refuseStart(code: 'MH_ERR_SPAWN_EXITED' | 'MH_ERR_SPAWN_IDENTITY'): never {
+export function refuseStart(
+  code: 'MH_ERR_SPAWN_EXITED' | 'MH_ERR_SPAWN_IDENTITY' | 'MH_ERR_SPAWN_JUPYTER_MISSING',
+): never {
   throw new MetalhubError(code, { details: { result: 'exit-code', status: 1 } });
 }
 

@@ -33,8 +33,12 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     const visitor = await requireVisitor(context, request, reply);
     if (visitor === undefined) return reply;
     const { user, csrfToken } = visitor;
-    const servers = context.servers.listOf(user).map((server) => serverView(server, context.config()));
-    return reply.type('text/html').send(renderHomePage({ user: user.name, isAdmin: user.isAdmin, csrfToken, servers }));
+    const servers = context.servers.listOf(user);
+    for (const server of servers) context.servers.expectStart(server);
+    const views = servers.map((server) => serverView(server, context.config()));
+    return reply
+      .type('text/html')
+      .send(renderHomePage({ user: user.name, isAdmin: user.isAdmin, csrfToken, servers: views }));
   });
 
   app.get<NextQuery>('/hub/spawn', async (request, reply) => {
@@ -44,6 +48,7 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     const server = context.servers.get(visitor.user, parseServerName(request.query.server ?? ''));
     if (server.state.phase === 'ready') return reply.redirect(next ?? server.path, 303);
     if (server.state.phase === 'spawn') return reply.redirect(pendingPath(server, next), 303);
+    context.servers.expectStart(server);
     const view = serverView(server, context.config());
     const { user, csrfToken } = visitor;
     return reply
