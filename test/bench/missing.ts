@@ -5,8 +5,8 @@ import { fieldOf, readEvents, Visitor } from '../lib/visitor.js';
 import { median, spread } from './figures.js';
 
 /**
- * From the press of Start until the page hears that no Jupyter is installed, each time with the daemons that are only
- * there on demand away; and what of it passes between which steps.
+ * From the press of Start until the page hears that no Jupyter is installed, and when it hears of the steps before. Once
+ * with hub-spawner away, as a program would meet it, and once with it there, as it is for those who come by the page.
  */
 const ROUNDS = Number(process.argv[2] ?? 10);
 const MAX_MS = 1000;
@@ -18,9 +18,10 @@ interface Round {
   readonly stages: ReadonlyMap<string, number>;
 }
 
-async function failOnce(visitor: Visitor): Promise<Round> {
+async function failOnce(machine: Machine, visitor: Visitor, spawner: 'away' | 'there'): Promise<Round> {
   const home = await visitor.navigate('/hub/home');
   const csrf = fieldOf(home.text, 'csrf');
+  if (spawner === 'away') await machine.run(['systemctl', 'stop', 'hub-spawner.service']);
   const begin = performance.now();
   const stages = new Map<string, number>();
   await visitor.submit('/hub/spawn', { csrf, next: '', server: '' });
@@ -50,26 +51,27 @@ async function main(): Promise<void> {
   const visitor = new Visitor();
   await visitor.logIn('anna', 'correct horse');
   const before = loadavg()[0] ?? Number.NaN;
-  const rounds: Round[] = [];
-  // The first round warms the page cache and is not counted.
-  for (let round = 0; round <= ROUNDS; round++) {
-    await machine.run(['systemctl', 'stop', 'hub-spawner.service']);
-    const figures = await failOnce(visitor);
-    if (round > 0) rounds.push(figures);
+  // Not counted: it warms the page cache.
+  await failOnce(machine, visitor, 'away');
+  const rounds: Record<'away' | 'there', Round[]> = { away: [], there: [] };
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const spawner of ['away', 'there'] as const) rounds[spawner].push(await failOnce(machine, visitor, spawner));
   }
-  const times = rounds.map(({ totalMs }) => totalMs);
   console.log(`load of this computer before ${before.toFixed(1)}, after ${(loadavg()[0] ?? Number.NaN).toFixed(1)}\n`);
-  console.log(`no Jupyter installed, ms, ${ROUNDS} rounds                  min  median     max`);
-  console.log(`press of Start until the page is told         ${spread(times)}`);
-  for (const stage of rounds[0]?.stages.keys() ?? []) {
-    const at = rounds.map(({ stages }) => stages.get(stage) ?? Number.NaN);
-    console.log(
-      `  "${stage}" after ${' '.repeat(Math.max(0, 33 - stage.length))}${median(at).toFixed(0).padStart(16)}`,
-    );
-  }
-  const isMet = Math.max(...times) < MAX_MS;
+  console.log(`no Jupyter installed, ms, ${String(ROUNDS).padStart(3)} rounds                  min  median     max`);
+  for (const spawner of ['away', 'there'] as const) report(spawner, rounds[spawner]);
+  const slowest = Math.max(...[...rounds.away, ...rounds.there].map(({ totalMs }) => totalMs));
+  const isMet = slowest < MAX_MS;
   console.log(`\n${isMet ? 'met    ' : 'NOT MET'}  told within ${MAX_MS} ms in every round`);
   if (!isMet) process.exitCode = 1;
+}
+
+function report(spawner: string, rounds: readonly Round[]): void {
+  console.log(`told after, hub-spawner ${spawner.padEnd(22)}${spread(rounds.map(({ totalMs }) => totalMs))}`);
+  for (const stage of rounds[0]?.stages.keys() ?? []) {
+    const at = rounds.map(({ stages }) => stages.get(stage) ?? Number.NaN);
+    console.log(`  "${stage}" after`.padEnd(54) + median(at).toFixed(0).padStart(8));
+  }
 }
 
 await main();
