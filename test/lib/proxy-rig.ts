@@ -126,15 +126,15 @@ export class ProxyRig {
     return JSON.parse((await this.control('GET', '/api/status')).text).generations;
   }
 
-  /** The worker that accepts. */
-  async worker(): Promise<ProcessWatch> {
-    const { pid } = (await this.generations()).find(({ draining }) => !draining) ?? { pid: 0 };
-    return new ProcessWatch(`${this.#root}/proc/${pid}`);
+  /** The workers that accept. */
+  async workers(): Promise<ProcessWatch> {
+    const accepting = (await this.generations()).filter(({ draining }) => !draining);
+    return new ProcessWatch(accepting.map(({ pid }) => `${this.#root}/proc/${pid}`));
   }
 
   async supervisor(): Promise<ProcessWatch> {
     const pid = await this.#machine.run(['systemctl', 'show', '-P', 'MainPID', 'hub-proxy.service']);
-    return new ProcessWatch(`${this.#root}/proc/${pid.trim()}`);
+    return new ProcessWatch([`${this.#root}/proc/${pid.trim()}`]);
   }
 
   /** One number of `/metrics`. @param sample with its labels, as it is written there */
@@ -145,34 +145,44 @@ export class ProxyRig {
   }
 }
 
-/** What /proc says of a process of the machine. */
+/** What /proc says of processes of the machine, taken together. */
 export class ProcessWatch {
-  readonly #directory: string;
+  readonly #directories: readonly string[];
 
-  constructor(directory: string) {
-    this.#directory = directory;
+  constructor(directories: readonly string[]) {
+    this.#directories = directories;
+  }
+
+  get count(): number {
+    return this.#directories.length;
   }
 
   /** Memory, shared pages by share. */
   pssBytes(): number {
-    return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`${this.#directory}/smaps_rollup`, 'utf8'))?.[1] ?? 0) * 1024;
+    const kib = this.#read('smaps_rollup').map((text) => Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0));
+    return kib.reduce((sum, each) => sum + each, 0) * 1024;
   }
 
-  /** Since it started, in seconds. */
+  /** Processor time since they started, in seconds. */
   cpuSec(): number {
-    const fields = readFileSync(`${this.#directory}/stat`, 'utf8')
-      .replace(/^.*\) /, '')
-      .split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / 100;
+    const ticks = this.#read('stat').map((text) => {
+      const fields = text.replace(/^.*\) /, '').split(' ');
+      return Number(fields[11]) + Number(fields[12]);
+    });
+    return ticks.reduce((sum, each) => sum + each, 0) / 100;
   }
 
+  /** Whether all are there. */
   get isAlive(): boolean {
     try {
-      readFileSync(`${this.#directory}/stat`);
-      return true;
+      return this.#read('stat').length === this.count;
     } catch {
       return false;
     }
+  }
+
+  #read(file: string): readonly string[] {
+    return this.#directories.map((directory) => readFileSync(`${directory}/${file}`, 'utf8'));
   }
 }
 

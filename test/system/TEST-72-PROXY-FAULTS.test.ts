@@ -170,8 +170,8 @@ t.test('hanging, dying and missing servers harm nobody else', async (t) => {
 });
 
 t.test('P09: slow heads, slow bodies and silent connections are ended in time and hold nobody up', async (t) => {
-  const worker = await rig.worker();
-  const memory = worker.pssBytes();
+  const workers = await rig.workers();
+  const memory = workers.pssBytes();
   const begin = performance.now();
   const silent = await openMany(1500, (index) => ({ localAddress: `127.2.${index % 200}.1` }));
   const slow = await openMany(300, () => ({}));
@@ -197,7 +197,7 @@ t.test('P09: slow heads, slow bodies and silent connections are ended in time an
   );
   t.same(during.failed, []);
   t.ok(took < 40, 'ten seconds each, and the time to open them all');
-  const grown = (worker.pssBytes() - memory) / MIB;
+  const grown = (workers.pssBytes() - memory) / MIB;
   t.comment(`the worker grew by ${grown.toFixed(1)} MiB`);
   t.ok(grown < 64);
   isOver = true;
@@ -209,7 +209,7 @@ t.test('P09: without descriptors nothing crashes or spins, and all is well again
   const dropIn = '/run/systemd/system/hub-proxy.service.d/few.conf';
   await machine.writeFile(dropIn, '[Service]\nLimitNOFILE=256\n');
   await machine.shell('systemctl daemon-reload; systemctl restart hub-proxy.service');
-  const worker = await rig.worker();
+  const workers = await rig.workers();
   const since = await machine.cursor();
   const arrived: Socket[] = [];
   await rig.serve('holding', (socket) => void arrived.push(socket.on('error', () => undefined).resume()), 'ticket');
@@ -218,15 +218,16 @@ t.test('P09: without descriptors nothing crashes or spins, and all is well again
     if (socket.writable) socket.write(requestHead('GET /user/holding/x', [`Cookie: ${rig.cookie('holding')}`]));
   }
   await sleep(500);
-  const cpu = worker.cpuSec();
+  const cpu = workers.cpuSec();
   await sleep(3000);
-  const load = (worker.cpuSec() - cpu) / 3;
+  const load = (workers.cpuSec() - cpu) / 3;
   const held = sockets.filter((socket) => !socket.destroyed);
   t.comment(`${held.length} of 400 connections held; the worker took ${(load * 100).toFixed(0)} % of a core`);
   t.ok(load < 0.5, 'no busy loop');
-  t.equal(held.length, 96, 'as many as there are descriptors for, with one for the server of each');
-  t.equal(arrived.length, 96);
-  t.ok(worker.isAlive, 'no crash');
+  // As many as there are descriptors for, with one for the server of each.
+  t.ok(held.length >= 96 && held.length <= 96 * workers.count);
+  t.equal(arrived.length, held.length);
+  t.ok(workers.isAlive, 'no crash');
   const answered = held.map((socket) => new Promise((resolve) => socket.once('data', resolve)));
   for (const socket of arrived) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine');
   await Promise.all(answered);
@@ -280,17 +281,19 @@ t.test(
     );
     await machine.run(['hubctl', 'apply']).catch(() => undefined);
     t.equal((await visit('/user/good/x', cookie, { host: OUTSIDE, localAddress: OUTSIDE })).status, 200);
-    const worker = await rig.worker();
-    const memory = worker.pssBytes();
+    const workers = await rig.workers();
+    const memory = workers.pssBytes();
     let peak = memory;
     const watch = setInterval(() => {
-      peak = Math.max(peak, worker.pssBytes());
+      peak = Math.max(peak, workers.pssBytes());
     }, 500);
     const attacker = { host: OUTSIDE, localAddress: '10.99.1.1' };
-    const held = await openMany(3000, () => attacker);
+    const share = 2048 * workers.count;
+    const held = await openMany(share + 1000, () => attacker);
     await sleep(1000);
     const open = held.filter((socket) => !socket.destroyed).length;
-    t.equal(open, 2048, 'one source has its share, and no more');
+    // With several workers one may have got fewer than it would take.
+    t.ok(open <= share && open > share / 2, `one source has its share, and no more: ${open} of ${share}`);
     let attempted = held.length;
     const rest = inParallel(ATTEMPTS - held.length, 200, async (index) => {
       attempted++;
@@ -309,7 +312,7 @@ t.test(
     t.comment(`the worker had ${(memory / MIB).toFixed(0)} MiB, at most ${(peak / MIB).toFixed(0)} MiB`);
     t.same(during.failed, []);
     t.ok(peak - memory < 256 * MIB);
-    t.ok((await rig.metric('metalhub_proxy_connections_refused_total{reason="source"}')) >= 952);
+    t.ok((await rig.metric('metalhub_proxy_connections_refused_total{reason="source"}')) >= 1000);
     for (const socket of held) socket.destroy();
     for (let tries = 0; tries < 100 && (await rig.metric('metalhub_proxy_open_connections')) > 0; tries++)
       await sleep(100);

@@ -19,7 +19,7 @@ t.setTimeout(1_800_000);
 
 let machine: Machine;
 let rig: ProxyRig;
-let worker: ProcessWatch;
+let workers: ProcessWatch;
 
 /** What the server behind the proxy does with a request, by the last part of its path. */
 interface Arrived {
@@ -38,7 +38,7 @@ t.before(async () => {
   await rig.serve('big', serveStreams, 'ticket');
   await rig.serve('quiet', serveStreams, 'ticket');
   await rig.serve('service', serveStreams, 'upstream');
-  worker = await rig.worker();
+  workers = await rig.workers();
   actions.set('fine', ({ socket }) => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine'));
 });
 
@@ -66,10 +66,10 @@ function serveStreams(socket: Socket): void {
 
 /** Highest memory of the worker while something goes on, over what it had before. */
 async function growthDuring(work: Promise<unknown>): Promise<number> {
-  const before = worker.pssBytes();
+  const before = workers.pssBytes();
   let peak = before;
   const timer = setInterval(() => {
-    peak = Math.max(peak, worker.pssBytes());
+    peak = Math.max(peak, workers.pssBytes());
   }, 250);
   try {
     await work;
