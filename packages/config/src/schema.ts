@@ -111,6 +111,20 @@ export const configSchema = Type.Object(
           default: 86_400,
           description: 'Seconds after a restart until connections that are still open are closed.',
         }),
+        answer_timeout_sec: Type.Integer({
+          minimum: 10,
+          maximum: 86_400,
+          default: 600,
+          description:
+            'Seconds without a byte after which a server that has not begun to answer is given up: 504. The hub has 20.',
+        }),
+        stream_timeout_sec: Type.Integer({
+          minimum: 60,
+          maximum: 604_800,
+          default: 3600,
+          description:
+            'Seconds without a byte after which an answer that has begun is cut off. WebSockets have no limit.',
+        }),
         max_generations: Type.Integer({
           minimum: 2,
           maximum: 64,

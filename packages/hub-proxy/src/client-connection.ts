@@ -12,6 +12,7 @@ import { type Answer, badGateway, gatewayTimeout, hubAway, jsonAnswer, serverAwa
 import { type Route, routeIdentity, routeKey } from './proxy-state.js';
 import { isRefusal, parseRequestHead, type Refusal, type RequestHead } from './request-head.js';
 import { type RouteKind, routeKind } from './route-kind.js';
+import type { StallLimits } from './stall.js';
 import { isUnixTarget } from './target.js';
 import { Tunnel } from './tunnel.js';
 import { connectUpstream } from './upstream.js';
@@ -321,8 +322,8 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     this.#countAnswer(this.#currentWork().head, status);
   }
 
-  checkStall(nowMs: number): void {
-    this.#exchange?.checkStall(nowMs);
+  checkStall(nowMs: number, limits: StallLimits): void {
+    this.#exchange?.checkStall(nowMs, limits);
   }
 
   #countAnswer(head: RequestHead, status: number): void {

@@ -5,7 +5,7 @@ import { findField, listMembers } from './header-fields.js';
 import type { Route } from './proxy-state.js';
 import type { RequestHead } from './request-head.js';
 import { MAX_RESPONSE_HEAD_BYTES, parseResponseHead, type ResponseHead } from './response-head.js';
-import { ANSWER_TIMEOUT_MS, bytesMoved, STREAM_TIMEOUT_MS, Standstill } from './stall.js';
+import { bytesMoved, type StallLimits, Standstill } from './stall.js';
 import type { UpstreamConnection, UpstreamUser } from './upstream-connection.js';
 
 const MAX_INTERIM_ANSWERS = 16;
@@ -105,13 +105,13 @@ export class Exchange implements UpstreamUser {
   }
 
   /** Gives up an upstream that stands still, or a client that does not read; called every few seconds. */
-  checkStall(nowMs: number): void {
+  checkStall(nowMs: number, limits: StallLimits): void {
     const upstream = this.#upstream;
     if (upstream === undefined) return;
     this.#standstill ??= new Standstill();
     const silentMs = this.#standstill.look(bytesMoved(this.#options.client) + bytesMoved(upstream.stream), nowMs);
     const hasBegun = this.#answer !== undefined;
-    if (silentMs < (hasBegun ? STREAM_TIMEOUT_MS : ANSWER_TIMEOUT_MS)) return;
+    if (silentMs < (hasBegun ? limits.streamMs : limits.answerMs)) return;
     this.#upstream = undefined;
     upstream.destroy();
     this.#end(hasBegun ? { kind: 'broken', reason: 'nothing moved for long' } : { kind: 'timeout' });

@@ -3,12 +3,13 @@ import { createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MINUTE_MS } from '@metalhub/base/time.js';
 import t from 'tap';
-import { ANSWER_TIMEOUT_MS, STREAM_TIMEOUT_MS } from './stall.js';
+import { DEFAULT_STALL_LIMITS } from './stall.js';
 import { startFront } from './testing/front.js';
 import { ask, fieldOf, openClient, startProxy, statusOf } from './testing/proxy.js';
 import { ticketClaims } from './testing/tickets.js';
 import { ok, startUpstream } from './testing/upstream.js';
 
+const { answerMs, streamMs } = DEFAULT_STALL_LIMITS;
 const SWITCH =
   'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n';
 
@@ -63,10 +64,10 @@ t.test('a server that never answers gives 504, and its connection is closed', as
   await server.waitFor('abc');
   const gone = new Promise((resolve) => held?.once('close', resolve));
   proxy.worker.checkStalls();
-  proxy.clock.offsetMs = ANSWER_TIMEOUT_MS - MINUTE_MS;
+  proxy.clock.offsetMs = answerMs - MINUTE_MS;
   proxy.worker.checkStalls();
   t.equal(client.received(), '', 'some take their time');
-  proxy.clock.offsetMs = ANSWER_TIMEOUT_MS + MINUTE_MS;
+  proxy.clock.offsetMs = answerMs + MINUTE_MS;
   proxy.worker.checkStalls();
   await client.waitFor('"the server did not answer in time"');
   t.match(client.received(), /^HTTP\/1\.1 504 Gateway Timeout\r\n/);
@@ -90,7 +91,7 @@ t.test('a server that does not take an upload gives 504, too', async (t) => {
   const client = openClient(proxy.port, post(proxy.port, cookie, 'x'.repeat(4 * 1024 * 1024), 1e9));
   await sleep(200);
   proxy.worker.checkStalls();
-  proxy.clock.offsetMs = ANSWER_TIMEOUT_MS + MINUTE_MS;
+  proxy.clock.offsetMs = answerMs + MINUTE_MS;
   proxy.worker.checkStalls();
   t.equal(statusOf(await client.closed), 504, 'then the connection ends: nobody wants the rest of the upload');
 });
@@ -104,11 +105,11 @@ t.test(
     const client = openClient(proxy.port, get(proxy.port, cookie));
     await client.waitFor('half');
     proxy.worker.checkStalls();
-    proxy.clock.offsetMs = STREAM_TIMEOUT_MS - MINUTE_MS;
+    proxy.clock.offsetMs = streamMs - MINUTE_MS;
     proxy.worker.checkStalls();
     await sleep(50);
     t.notOk(client.socket.destroyed);
-    proxy.clock.offsetMs = STREAM_TIMEOUT_MS + MINUTE_MS;
+    proxy.clock.offsetMs = streamMs + MINUTE_MS;
     proxy.worker.checkStalls();
     t.match(await client.closed, /half$/, 'nothing is put behind an answer that has begun');
     t.match(proxy.worker.report().counters, { 'requests|server|200': 1, 'upstream_errors|server|broken': 1 });

@@ -1,3 +1,5 @@
+import type { StallLimits } from './stall.js';
+
 /** A client's connection; what of it a removed route or a revoked session must end is a tunnel, or an answer being sent. */
 export interface OpenItem {
   /** Of the route that is used at the moment, `undefined` while none is. */
@@ -5,7 +7,7 @@ export interface OpenItem {
   readonly sessionId: string | undefined;
   readonly isTunnel: boolean;
   /** Called every few seconds: gives up what stands still. */
-  checkStall?(nowMs: number): void;
+  checkStall?(nowMs: number, limits: StallLimits): void;
   /** @param code WebSocket close code; anything but a tunnel is cut */
   close(code: number): void;
 }
@@ -28,8 +30,8 @@ export class OpenWork {
     return count;
   }
 
-  checkStalls(nowMs: number): void {
-    for (const item of this.#items) if (isUnderWay(item)) item.checkStall?.(nowMs);
+  checkStalls(nowMs: number, limits: StallLimits): void {
+    for (const item of this.#items) if (isUnderWay(item)) item.checkStall?.(nowMs, limits);
   }
 
   /** Looks at what is under way only. */

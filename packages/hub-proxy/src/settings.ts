@@ -37,6 +37,9 @@ export const settingsShape = object({
   /** Cookies are marked Secure. */
   is_secure: boolean(),
   drain_timeout_ms: integer(0, 2 ** 31 - 1),
+  /** Without a byte, before and in an answer; missing in what an older supervisor sends. */
+  answer_timeout_ms: optional(integer(1, 2 ** 31 - 1)),
+  stream_timeout_ms: optional(integer(1, 2 ** 31 - 1)),
   hub_socket_path: text({ min: 1, max: 107 }),
   /** Absent from a supervisor of the first version. */
   routing: optional(routingShape),
@@ -53,6 +56,8 @@ export function makeSettings(config: Config, hubSocketPath: string, routing: Rou
     public_host: publicHost,
     is_secure: publicUrl.protocol === 'https:',
     drain_timeout_ms: config.proxy.drain_timeout_sec * SECOND_MS,
+    answer_timeout_ms: config.proxy.answer_timeout_sec * SECOND_MS,
+    stream_timeout_ms: config.proxy.stream_timeout_sec * SECOND_MS,
     hub_socket_path: hubSocketPath,
     routing,
   };

@@ -1,12 +1,13 @@
 import { HOUR_MS, MINUTE_MS } from '@metalhub/base/time.js';
 
-/**
- * How long neither side may move a byte before an upstream is given up that has not begun to answer. A server of a user may
- * compute for minutes before it answers.
- */
-export const ANSWER_TIMEOUT_MS = 10 * MINUTE_MS;
-/** The same in the middle of an answer: event streams may say nothing for long. */
-export const STREAM_TIMEOUT_MS = HOUR_MS;
+/** How long neither side of a request may move a byte before it is given up, in milliseconds. */
+export interface StallLimits {
+  /** While there is no answer: a server of a user may compute for minutes. */
+  readonly answerMs: number;
+  /** In the middle of an answer: event streams may say nothing for long. */
+  readonly streamMs: number;
+}
+export const DEFAULT_STALL_LIMITS: StallLimits = { answerMs: 10 * MINUTE_MS, streamMs: HOUR_MS };
 /** How often is looked; no timer is set per request. */
 export const STALL_SWEEP_MS = 5000;
 

@@ -17,7 +17,7 @@ import type { Delta, ProxyState } from './proxy-state.js';
 import { RefusalLog } from './refusal-log.js';
 import { findErrorTarget } from './route-target.js';
 import { NO_ROUTING, type Settings } from './settings.js';
-import { STALL_SWEEP_MS } from './stall.js';
+import { DEFAULT_STALL_LIMITS, STALL_SWEEP_MS } from './stall.js';
 import { TicketRenewal } from './ticket-renewal.js';
 import { TicketVerifier } from './ticket-verifier.js';
 import type { UpstreamOptions } from './upstream.js';
@@ -168,7 +168,11 @@ export class Worker {
 
   /** By itself every {@link STALL_SWEEP_MS}. */
   checkStalls(): void {
-    this.#context.work.checkStalls(this.#options.clock.monotonicMs());
+    const { settings, clock } = this.#options;
+    this.#context.work.checkStalls(clock.monotonicMs(), {
+      answerMs: settings.answer_timeout_ms ?? DEFAULT_STALL_LIMITS.answerMs,
+      streamMs: settings.stream_timeout_ms ?? DEFAULT_STALL_LIMITS.streamMs,
+    });
   }
 
   report(): WorkerReport {
