@@ -14,7 +14,10 @@ const bobs = {
 
 function choose(evidence: Partial<Omit<UidEvidence, 'home'>> & { owner?: number }, table = NO_LEASES) {
   const { owner = 65_534, given = null, record } = evidence;
-  return chooseUid(anna, { given, record, home: { key: anna, uid: owner, isDirectory: true, isUsed: true } }, table);
+  return chooseUid(anna, { given, record, home: { key: anna, uid: owner, isDirectory: true, isUsed: true } }, table, {
+    min: 70_000,
+    max: 99_999,
+  });
 }
 
 t.test('the uid of a home is what the machine still knows, then its owner on the disk, then any', async (t) => {
@@ -33,6 +36,10 @@ t.test('evidence that disagrees decides nothing', async (t) => {
     details: { reason: 'its uid is 70004, not 70009' },
   });
   t.throws(() => choose({ given: 70_009, record: 70_004 }), { code });
+  for (const given of [1500, 65_000, 69_999, 100_000]) {
+    t.throws(() => choose({ given }), { code, details: { reason: /outside of the range 70000-99999/ } });
+  }
+  t.same(choose({ given: 60_500, owner: 60_500 }), { uid: 60_500, source: 'given' }, 'of a range of before');
   t.throws(() => choose({ owner: 34 }), { code, details: { reason: /system account/ } });
 });
 

@@ -3,7 +3,7 @@ import { accountName, homePath, type Key } from '@metalhub/base/names.js';
 import type { UID_SOURCES } from '@metalhub/wire/spawner-admin.js';
 import { MAPPED_UID } from './home.js';
 import type { FoundHome } from './homes.js';
-import type { LeaseTable } from './lease-table.js';
+import type { LeaseTable, UidRange } from './lease-table.js';
 import type { AccountLookups } from './user-records.js';
 
 export type UidSource = (typeof UID_SOURCES)[number];
@@ -27,6 +27,7 @@ export function chooseUid(
   key: Key,
   { given, record, home }: UidEvidence,
   table: LeaseTable,
+  range: UidRange,
 ): { uid: number | undefined; source: UidSource } {
   const owner = home.uid === 0 || BigInt(home.uid) === MAPPED_UID ? undefined : home.uid;
   if (record !== undefined && owner !== undefined && record !== owner) {
@@ -35,6 +36,14 @@ export function chooseUid(
   const known = record ?? owner;
   if (given !== null && known !== undefined && given !== known) {
     throw refusal(key, `its uid is ${known}, not ${given}`, 'leave --uid out');
+  }
+  // An administrator of metalhub is not root: which numbers are for users is root's configuration to say.
+  if (given !== null && known === undefined && (given < range.min || given > range.max)) {
+    throw refusal(
+      key,
+      `uid ${given} is outside of the range ${range.min}-${range.max}`,
+      'see accounts in metalhub.toml(5)',
+    );
   }
   const uid = given ?? known;
   if (uid === undefined) return { uid, source: 'new' };
