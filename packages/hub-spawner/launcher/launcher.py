@@ -12,6 +12,7 @@ or environment, which every local user can read.
 Any Python from 3.9 on; the standard library only.
 """
 
+import errno
 import importlib.util
 import json
 import os
@@ -27,6 +28,9 @@ EXIT_BAD_HANDOVER = 102
 FIRST_PASSED_FD = 3
 # Kernels get 5 seconds from Jupyter; the shortest sensible stop_timeout_sec is above this.
 STOP_PATIENCE_SEC = 7
+SKELETON = "/etc/skel"
+# In a home while it is being filled: the next start goes on where one that was ended stopped.
+SKELETON_MARK = ".metalhub-skel"
 # Whoever inherits these would speak to systemd in the server's name or take descriptors that are not there.
 OURS_ALONE = ("LISTEN_", "NOTIFY_", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID")
 
@@ -65,6 +69,72 @@ def read_credential(taken):
     except (OSError, ValueError, KeyError, TypeError) as error:
         # Not the error's text: it may quote the token.
         refuse(EXIT_BAD_HANDOVER, f"metalhub: {path} cannot be used ({type(error).__name__})")
+
+
+def fill_new_home(home, state_directory, skeleton=SKELETON):
+    """Gives a new home what new accounts of the machine get. It runs as the user, who may do all this anyway; what is
+    there already is never touched, and no failure keeps the server from starting."""
+    # Homes of accounts of the machine are the machine's to fill.
+    if not home or not state_directory or os.path.realpath(home) != os.path.realpath(state_directory):
+        return
+    mark = os.path.join(home, SKELETON_MARK)
+    try:
+        if not os.path.lexists(mark):
+            with os.scandir(home) as entries:
+                if any(entries):
+                    return
+            if not os.path.isdir(skeleton):
+                return
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        copy_missing(skeleton, home, mark + ".part")
+        remove_if_there(mark + ".part")
+        os.unlink(mark)
+    except OSError as error:
+        warn(f"the home could not be filled from {skeleton}: {error.strerror}")
+
+
+def copy_missing(source, target, temporary):
+    with os.scandir(source) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            try:
+                copy_entry(entry, os.path.join(target, entry.name), temporary)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                warn(f"{entry.path} could not be copied to the new home: {error.strerror}")
+
+
+def copy_entry(entry, target, temporary):
+    if entry.is_dir(follow_symlinks=False):
+        if not os.path.lexists(target):
+            os.mkdir(target, 0o700)
+        if not os.path.islink(target):
+            copy_missing(entry.path, target, temporary)
+    elif os.path.lexists(target):
+        return
+    elif entry.is_symlink():
+        os.symlink(os.readlink(entry.path), target)
+    elif entry.is_file(follow_symlinks=False):
+        # Complete or not there at all, whenever this process ends.
+        remove_if_there(temporary)
+        with open(entry.path, "rb") as original, open(temporary, "xb") as copy:
+            while chunk := original.read(1 << 20):
+                copy.write(chunk)
+            os.fchmod(copy.fileno(), 0o600 | (os.fstat(original.fileno()).st_mode & 0o100))
+        # Unlike a rename it replaces nothing.
+        os.link(temporary, target)
+        os.unlink(temporary)
+
+
+def remove_if_there(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def warn(message):
+    print(f"<4>metalhub: {message}", file=sys.stderr, flush=True)
 
 
 def how_to_install():
@@ -194,6 +264,7 @@ def main():
     listening = take_socket(taken)
     credential = read_credential(taken)
     check_jupyter()
+    fill_new_home(os.environ.get("HOME"), os.environ.get("STATE_DIRECTORY"))
     lab_app, serverapp = import_lab()
     adopt(serverapp, listening, lambda: notify(taken.get("NOTIFY_SOCKET"), "READY=1"))
     end_in_time(serverapp)

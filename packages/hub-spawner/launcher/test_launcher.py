@@ -108,6 +108,108 @@ class LauncherCase(unittest.TestCase):
         return answer, answer.read().decode()
 
 
+class SkeletonTest(unittest.TestCase):
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="skeleton-"))
+        self.addCleanup(shutil.rmtree, self.dir)
+        self.skeleton = self.dir / "skel"
+        (self.skeleton / ".config" / "app").mkdir(parents=True)
+        (self.skeleton / ".bashrc").write_text("# shell")
+        (self.skeleton / ".config" / "app" / "rc").write_text("deep")
+        (self.skeleton / "run").write_text("#!/bin/sh")
+        (self.skeleton / "run").chmod(0o4755)
+        (self.skeleton / "link").symlink_to("/etc/passwd")
+        os.mkfifo(self.skeleton / "pipe")
+        self.home = self.dir / "home"
+        self.home.mkdir(mode=0o700)
+
+    def fill(self, **options):
+        with mock.patch("sys.stderr") as stderr:
+            launcher.fill_new_home(str(self.home), options.get("state", str(self.home)), str(self.skeleton))
+        return "".join(str(call.args[0]) for call in stderr.write.call_args_list)
+
+    def names(self):
+        return sorted(str(path.relative_to(self.home)) for path in self.home.rglob("*"))
+
+    def test_a_new_home_gets_all_of_it_once(self):
+        self.assertEqual(self.fill(), "")
+        everything = [".bashrc", ".config", ".config/app", ".config/app/rc", "link", "run"]
+        self.assertEqual(self.names(), everything)
+        self.assertEqual((self.home / "run").stat().st_mode & 0o7777, 0o700)
+        self.assertEqual((self.home / ".bashrc").stat().st_mode & 0o7777, 0o600)
+        self.assertEqual(os.readlink(self.home / "link"), "/etc/passwd")
+        (self.home / ".bashrc").unlink()
+        self.fill()
+        self.assertNotIn(".bashrc", self.names(), "what the user removed stays away")
+
+    def test_a_home_with_anything_in_it_and_one_of_an_account_of_the_machine_are_left_alone(self):
+        self.fill(state="")
+        self.fill(state=str(self.dir / "other"))
+        self.assertEqual(self.names(), [])
+        (self.home / "mine").write_text("")
+        self.fill()
+        self.assertEqual(self.names(), ["mine"])
+
+    def test_by_the_name_of_the_link_to_it_a_home_is_the_same(self):
+        (self.dir / "link").symlink_to(self.home)
+        self.fill(state=str(self.dir / "link"))
+        self.assertIn(".bashrc", self.names())
+
+    def test_goes_on_where_it_was_ended_and_overwrites_nothing(self):
+        for count in range(1, 4):
+            shutil.rmtree(self.home)
+            self.home.mkdir()
+            os_link = os.link
+            links = []
+
+            def link(source, target, links=links, count=count, os_link=os_link):
+                os_link(source, target)
+                links.append(target)
+                if len(links) == count:
+                    raise KeyboardInterrupt
+
+            with mock.patch("os.link", link):
+                try:
+                    self.fill()
+                except KeyboardInterrupt:
+                    pass
+            shell = self.home / ".bashrc"
+            if shell.exists():
+                shell.write_text("# changed meanwhile")
+            self.assertEqual(self.fill(), "")
+            self.assertEqual(self.names(), [".bashrc", ".config", ".config/app", ".config/app/rc", "link", "run"])
+            self.assertIn(shell.read_text(), ("# shell", "# changed meanwhile"))
+            self.assertEqual((self.home / ".config/app/rc").read_text(), "deep")
+            self.assertEqual((self.home / "run").read_text(), "#!/bin/sh")
+
+    def test_what_cannot_be_copied_is_told_and_keeps_nothing_else_away(self):
+        real = open
+
+        def deny(path, *args, **options):
+            if str(path).endswith("skel/.bashrc"):
+                raise PermissionError(13, "Permission denied")
+            return real(path, *args, **options)
+
+        with mock.patch("builtins.open", deny):
+            output = self.fill()
+        self.assertIn("<4>metalhub: ", output)
+        self.assertIn(".bashrc could not be copied to the new home: Permission denied", output)
+        self.assertEqual(self.names(), [".config", ".config/app", ".config/app/rc", "link", "run"])
+
+    def test_a_full_disk_ends_it_until_the_next_start(self):
+        with mock.patch("os.symlink", side_effect=OSError(28, "No space left on device")):
+            self.assertIn("could not be filled from", self.fill())
+        self.assertIn(".metalhub-skel", self.names())
+        self.assertEqual(self.fill(), "")
+        self.assertIn("link", self.names())
+        self.assertNotIn(".metalhub-skel", self.names())
+
+    def test_a_machine_without_skeleton_leaves_the_home_empty(self):
+        shutil.rmtree(self.skeleton)
+        self.assertEqual(self.fill(), "")
+        self.assertEqual(self.names(), [])
+
+
 class RefusalTest(LauncherCase):
     def environment_with(self, **modules):
         """A virtual environment without anything, plus modules with the given source."""

@@ -79,6 +79,11 @@ t.test('the slice is made by the first server of a user, and ends with the last'
   const [, slice] = serverUnits(input()).auxiliary;
   t.equal(slice?.[0], 'jupyter-anna.slice');
   t.match(valuesOf(slice?.[1] ?? []), { StopWhenUnneeded: ['b', true] });
+  const of = valuesOf(serverUnits(input()).properties);
+  for (const name of ['MemoryMax', 'MemoryHigh', 'CPUQuotaPerSecUSec', 'TasksMax']) {
+    t.ok(of[name]);
+    t.same(valuesOf(slice?.[1] ?? [])[name], of[name], `${name} counts for all servers of the user together`);
+  }
   t.equal(serverUnits(input({ makesSlice: false })).auxiliary.length, 1);
 });
 

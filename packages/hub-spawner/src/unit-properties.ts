@@ -33,6 +33,8 @@ export const CREDENTIAL_NAME = 'server.json';
 export const START_ID_VARIABLE = 'METALHUB_START_ID';
 export const PROFILE_VARIABLE = 'METALHUB_PROFILE';
 
+export const LIMITS = ['MemoryMax', 'MemoryHigh', 'CPUQuotaPerSecUSec', 'TasksMax'] as const;
+
 const USEC_PER_SEC = 1_000_000n;
 const EPERM = 1;
 const RUNTIME_DIRECTORY = '/run/jupyter';
@@ -75,7 +77,7 @@ export function serverUnits(input: ServerUnitInput): ServerUnits {
     ],
     auxiliary: [
       [socketUnit(id), socketProperties(id, service)],
-      ...(input.makesSlice ? [[userSlice(input.key), sliceProperties(input.key)] as const] : []),
+      ...(input.makesSlice ? [[userSlice(input.key), sliceProperties(input.key, input.profile)] as const] : []),
     ],
   };
 }
@@ -131,14 +133,23 @@ function commandProperties({ key, uid, startId, credentialFile, profile }: Serve
   ];
 }
 
-function limitProperties(profile: SpawnerProfile): UnitProperty[] {
+/**
+ * Limits as systemd names them, infinity as its own number: of the server, and of the user's slice, so that several
+ * servers of one user add up.
+ */
+export function limitValues(profile: SpawnerProfile): Readonly<Record<(typeof LIMITS)[number], bigint>> {
   const cpu = profile.cpu_quota_percent;
-  return [
-    u64('MemoryMax', bytesOrInfinity(profile.memory_max_bytes)),
-    u64('MemoryHigh', bytesOrInfinity(profile.memory_high_bytes)),
-    u64('CPUQuotaPerSecUSec', cpu === 0 ? U64_INFINITY : (BigInt(cpu) * USEC_PER_SEC) / 100n),
-    u64('TasksMax', BigInt(profile.tasks_max)),
-  ];
+  return {
+    MemoryMax: bytesOrInfinity(profile.memory_max_bytes),
+    MemoryHigh: bytesOrInfinity(profile.memory_high_bytes),
+    CPUQuotaPerSecUSec: cpu === 0 ? U64_INFINITY : (BigInt(cpu) * USEC_PER_SEC) / 100n,
+    TasksMax: BigInt(profile.tasks_max),
+  };
+}
+
+function limitProperties(profile: SpawnerProfile): UnitProperty[] {
+  const values = limitValues(profile);
+  return LIMITS.map((name) => u64(name, values[name]));
 }
 
 function bytesOrInfinity(bytes: number | null): bigint {
@@ -188,6 +199,6 @@ function socketProperties(id: ReturnType<typeof serverId>, service: string): Uni
   ];
 }
 
-function sliceProperties(key: Key): UnitProperty[] {
-  return [str('Description', `Jupyter servers of ${key}`), bool('StopWhenUnneeded', true)];
+function sliceProperties(key: Key, profile: SpawnerProfile): UnitProperty[] {
+  return [str('Description', `Jupyter servers of ${key}`), bool('StopWhenUnneeded', true), ...limitProperties(profile)];
 }

@@ -1,5 +1,8 @@
 import { type Key, userSlice } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
+import { u64 } from '@metalhub/systemd/unit-property.js';
+import type { SpawnerProfile } from './spawner-config.js';
+import { LIMITS, limitValues } from './unit-properties.js';
 
 /** Decides which start of a user's makes the user's slice, so that the slice goes when their last server has gone. */
 export interface UserSlices {
@@ -8,6 +11,11 @@ export interface UserSlices {
    */
   claim(key: Key): Promise<boolean>;
   release(key: Key): void;
+  /**
+   * Lets the slice have what this profile may, when it has less: together the servers of a user have the most that one of
+   * their profiles allows. It falls back when the slice ends.
+   */
+  raise(key: Key, profile: SpawnerProfile): Promise<void>;
 }
 
 export function createUserSlices(manager: Manager): UserSlices {
@@ -24,6 +32,19 @@ export function createUserSlices(manager: Manager): UserSlices {
       const left = (starts.get(key) ?? 1) - 1;
       if (left > 0) starts.set(key, left);
       else starts.delete(key);
+    },
+    async raise(key, profile) {
+      const slice = userSlice(key);
+      const present = await manager.unitProperties(slice, 'Slice', LIMITS);
+      const wanted = limitValues(profile);
+      const raised = LIMITS.filter((name) => typeof present[name] === 'bigint' && wanted[name] > present[name]);
+      if (raised.length === 0) return;
+      const isRuntime = true;
+      await manager.setUnitProperties(
+        slice,
+        isRuntime,
+        raised.map((name) => u64(name, wanted[name])),
+      );
     },
   };
 }
