@@ -116,3 +116,11 @@ t.test('a socket that was stopped on purpose is not started', async (t) => {
   await machine.run(['systemctl', 'start', 'hub-proxy.socket']);
   t.equal(await health(8001), 200);
 });
+
+t.test('an address that no interface has is listened on, in case it comes, and warned of', async (t) => {
+  const applied = await apply(['127.0.0.1:8000', '192.0.2.99:8005']);
+  t.match(applied, { code: 0, stdout: 'warning: no interface has the address of 192.0.2.99:8005' });
+  t.same(await listening(), ['127.0.0.1:8000', '192.0.2.99:8005']);
+  const back = await apply(['127.0.0.1:8000']);
+  t.notMatch(back.stdout, 'warning');
+});

@@ -251,6 +251,25 @@ t.test('doctor finds nothing wrong with a healthy machine, and what is wrong wit
   t.match(await hubctl(['doctor']), { code: 0 });
 });
 
+t.test('doctor warns of pam_faillock that hub-pam lets count nothing, until the drop-in is there', async (t) => {
+  const stack = await machine.readFile('/etc/pam.d/common-auth');
+  await machine.writeFile('/etc/pam.d/common-auth', `${stack}auth required pam_faillock.so preauth\n`);
+  const subject = async (): Promise<string> =>
+    (await machine.exec(['hubctl', 'doctor'])).stdout.split('\n').find((line) => line.includes('pam_faillock')) ?? '';
+  t.match(await subject(), /^warning +pam_faillock: .*lets it count nothing/);
+  // As the comment in the unit says, which the advice points to.
+  const unit = await machine.run(['systemctl', 'cat', 'hub-pam@doctor.service']);
+  const [, lines = ''] = /^# +pam_faillock +(\[Service\]\n(?:# {10,}\S.*\n)+)/m.exec(unit) ?? [];
+  const dropIn = '/etc/systemd/system/hub-pam@.service.d/site.conf';
+  await machine.writeFile(dropIn, lines.replace(/^# +/gm, ''));
+  await machine.run(['systemctl', 'daemon-reload']);
+  t.match(await subject(), /^ok +pam_faillock: can count/);
+  await machine.run(['rm', dropIn]);
+  await machine.writeFile('/etc/pam.d/common-auth', stack);
+  await machine.run(['systemctl', 'daemon-reload']);
+  t.equal(await subject(), '', 'nothing is said where nobody uses it');
+});
+
 t.test('there are a manual page and completion', async (t) => {
   const page = await machine.exec(['man', '-w', 'hubctl']);
   if (page.code === 127) t.match(await machine.shell('zcat /usr/share/man/man1/hubctl.1.gz'), /^\.(TH|Dd) /m);

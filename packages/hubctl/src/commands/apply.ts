@@ -6,6 +6,7 @@ import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { applyListen } from '../listen-socket.js';
 import { applyTcp, isTcpEnabled } from '../proxy-tcp.js';
+import { missingAddresses } from '../missing-addresses.js';
 
 /** Reloaded in this order when active; what is not active reads the file when it starts. */
 const RELOADED = ['hub-spawner.service', 'hub.service', 'hub-proxy.service'];
@@ -31,7 +32,10 @@ export const apply: Command = {
         await finishJob(manager.reloadOrRestartUnit(unit, 'replace'));
         done.push(`reloaded ${unit}`);
       }
-      print(context, { done }, () => done.join('\n'));
+      const warnings = missingAddresses(config.proxy.listen).map(
+        (address) => `no interface has the address of ${address}`,
+      );
+      print(context, { done, warnings }, () => [...done, ...warnings.map((text) => `warning: ${text}`)].join('\n'));
       return 0;
     } finally {
       manager.close();

@@ -5,6 +5,7 @@ import { print } from '../command.js';
 import { checkLeases, checkUidRange } from '../doctor/accounts.js';
 import { checkApi } from '../doctor/api.js';
 import { type Check, type DoctorContext, type Finding, failed } from '../doctor/check.js';
+import { checkFaillock } from '../doctor/faillock.js';
 import { checkConfig, checkPamService, checkSecrets } from '../doctor/files.js';
 import { checkJupyter } from '../doctor/jupyter.js';
 import { checkDisk, checkHardLinks, checkNameService, checkSystemd } from '../doctor/machine.js';
@@ -20,6 +21,7 @@ const CHECKS: readonly Check[] = [
   checkUidRange,
   checkSecrets,
   checkPamService,
+  checkFaillock,
   checkUnits,
   checkSockets,
   checkHub,
