@@ -5,8 +5,8 @@ import type { JobOutcome } from '@metalhub/systemd/manager-jobs.js';
 import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { applyListen } from '../listen-socket.js';
-import { applyTcp, isTcpEnabled } from '../proxy-tcp.js';
 import { missingAddresses } from '../missing-addresses.js';
+import { applyTcp, isTcpEnabled } from '../proxy-tcp.js';
 
 /** Reloaded in this order when active; what is not active reads the file when it starts. */
 const RELOADED = ['hub-spawner.service', 'hub.service', 'hub-proxy.service'];
