@@ -1,16 +1,15 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { createUser, debPath, installDeb } from '../lib/deb.js';
+import { createUser, installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
+import { makeNextDeb, NEXT_VERSION } from '../lib/next-deb.js';
 import { ServerEvents } from '../lib/server-events.js';
 import { fieldOf, Visitor } from '../lib/visitor.js';
 
 t.setTimeout(900_000);
 
-const NEXT_VERSION = '99.0.0';
 const directory = mkdtempSync(join(tmpdir(), 'upgrade-'));
 let machine: Machine;
 let visitor: Visitor;
@@ -37,17 +36,6 @@ t.teardown(async () => {
 
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-/** The package under test once more, under a version that apt takes for newer. */
-function makeNextDeb(): string {
-  const tree = join(directory, 'tree');
-  execFileSync('dpkg-deb', ['-R', debPath(), tree]);
-  const control = join(tree, 'DEBIAN', 'control');
-  writeFileSync(control, readFileSync(control, 'utf8').replace(/^Version: .*$/m, `Version: ${NEXT_VERSION}`));
-  const next = join(directory, 'next.deb');
-  execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '-b', tree, next]);
-  return next;
 }
 
 async function unitState(unit: string, property: string): Promise<string> {
@@ -81,7 +69,7 @@ function askForEver(path: string) {
 }
 
 t.test('R01: an upgrade fails no request, closes no WebSocket, restarts no server and ends no login', async (t) => {
-  const next = makeNextDeb();
+  const next = makeNextDeb(directory);
   const events = await ServerEvents.open(visitor, 'anna');
   const before = await unitState('jupyter-anna.service', 'InvocationID');
   const daemons = ['hub.service', 'hub-proxy.service', 'hub-spawner.service'];

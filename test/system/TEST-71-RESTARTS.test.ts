@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
+import { makeNextDeb, NEXT_VERSION } from '../lib/next-deb.js';
 import { control, serveLoad, startLoad } from '../lib/proxy-load.js';
 import type { LoadOrder, LoadReport } from '../restart-load/main.js';
 import type { Target } from '../restart-load/target.js';
@@ -129,7 +133,10 @@ t.test(`R01: ${RESTARTS} restarts in a row fail no request, close no WebSocket a
   const [newest] = await workers();
   const pids = (await machine.run(['pgrep', '-u', 'metalhub-proxy'])).trim().split('\n').map(Number);
   t.same(pids.sort(), [await mainPid(), newest?.pid].sort(), 'one supervisor and one worker are left');
-  t.equal(await machine.run(['ls', '/run/metalhub-proxy/gen']), `${newest?.generation}.sock\n`);
+  t.equal(
+    await machine.run(['ls', '/run/metalhub-proxy/gen']),
+    [`${newest?.generation}.format`, `${newest?.generation}.sock`, ''].join('\n'),
+  );
   for (const pid of pids) {
     const count = Number(await machine.run(['sh', '-c', `ls /proc/${pid}/fd | wc -l`]));
     t.ok(count < 60, `${count} descriptors`);
@@ -146,6 +153,19 @@ async function killUntil(pid: number, condition: string): Promise<number> {
   const text = `kill -KILL ${pid}; s=$(date +%s%N); until ${condition}; do sleep 0.01; done; echo $(( ($(date +%s%N) - s) / 1000000 ))`;
   return Number(await machine.shell(text));
 }
+
+t.test('R01: an upgrade of the package under the same load', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'restarts-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const next = makeNextDeb(directory);
+  const load = await startLoad(order({ sockets: WEBSOCKETS, clients: true, pausing: 20 }));
+  const before = await mainPid();
+  await installDeb(machine, next);
+  t.equal(await machine.run(['dpkg-query', '--show', 'metalhub']), `metalhub\t${NEXT_VERSION}\n`);
+  await until('another supervisor', async () => ![0, before].includes(await mainPid()));
+  await until('it serves', async () => (await machine.exec(['systemctl', 'is-active', 'hub-proxy'])).code === 0);
+  assertNothingLost(t, await load.end());
+});
 
 t.test('R03: kill -9 of the supervisor loses nothing, and there is a new one within a second', async (t) => {
   const load = await startLoad(order({ sockets: 20, clients: true }));

@@ -1,4 +1,4 @@
-import { SECOND_MS } from '@metalhub/base/time.js';
+import { DAY_MS, HOUR_MS, SECOND_MS } from '@metalhub/base/time.js';
 import t from 'tap';
 import { exchangeBytes, fieldOf, openClient, type RawClient, startProxy, type TestProxy } from './testing/proxy.js';
 import { ticketClaims } from './testing/tickets.js';
@@ -111,6 +111,29 @@ t.test('R04: at the deadline WebSockets are closed with 1001, not before, and be
   tunnel.send('ll\x81\x01x');
   t.match(await tunnel.closed, /\x81\x04hell\x88\x02\x03\xe9$/);
 });
+
+t.test(
+  'R04: a WebSocket held over five restarts is closed when drain_timeout has passed since the first',
+  async (t) => {
+    const { proxy, fields } = await setUp(t);
+    const tunnel = await openTunnel(proxy, fields);
+    proxy.worker.drain(DAY_MS);
+    const { deadline_ms: deadline = 0 } = proxy.worker.report();
+    t.ok(Math.abs(deadline - proxy.clock.nowMs() - DAY_MS) < 10_000);
+    for (let restart = 0; restart < 4; restart++) {
+      proxy.clock.offsetMs += 5 * HOUR_MS;
+      // Each new supervisor says it again to those it finds.
+      proxy.worker.drain(DAY_MS);
+      t.ok(Math.abs((proxy.worker.report().deadline_ms ?? 0) - deadline) < 10_000, 'not put off');
+    }
+    tunnel.send('\x81\x02hi');
+    await tunnel.waitFor('\x81\x02hi');
+    proxy.clock.offsetMs += 5 * HOUR_MS;
+    proxy.worker.drain(DAY_MS);
+    t.match(await tunnel.closed, /\x88\x02\x03\xe9$/);
+    await proxy.ended;
+  },
+);
 
 t.test('an ordered end closes everything within its time', async (t) => {
   const { proxy, fields } = await setUp(t);
