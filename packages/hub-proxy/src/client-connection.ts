@@ -5,15 +5,22 @@ import type { Expiring } from './deadlines.js';
 import { Exchange, type ExchangeEnd, type ExchangeOwner } from './exchange.js';
 import { isNavigation, type Passed, type Verdict } from './gate.js';
 import { HeadCollector } from './head-collector.js';
-import { NAVIGATION_FIELD, TARGET_FIELD } from './hub-forward.js';
 import type { OpenItem } from './open-work.js';
 import { formatAnswer } from './own-answer.js';
-import { type Answer, badGateway, gatewayTimeout, hubAway, jsonAnswer, serverAway } from './pages.js';
+import { type Answer, hubAway, jsonAnswer, serverAway } from './pages.js';
 import { type Route, routeIdentity, routeKey } from './proxy-state.js';
 import { isRefusal, parseRequestHead, type Refusal, type RequestHead } from './request-head.js';
+import {
+  exchangeOptions,
+  failureAnswer,
+  isThroughForward,
+  makeWork,
+  type RequestWork,
+  tunnelWork,
+  upstreamKey,
+} from './request-work.js';
 import { type RouteKind, routeKind } from './route-kind.js';
 import type { StallLimits } from './stall.js';
-import { isUnixTarget } from './target.js';
 import { Tunnel } from './tunnel.js';
 import { connectUpstream } from './upstream.js';
 import { UpstreamConnection } from './upstream-connection.js';
@@ -25,14 +32,6 @@ export const BODY_STALL_MS = 60 * SECOND_MS;
 const LINGER_CLOSE_MS = 2 * SECOND_MS;
 const MAX_PIPELINED_BYTES = 32 * 1024;
 const NO_PIECES: readonly Buffer[] = [];
-
-/** A request that is being forwarded, or the tunnel it became. */
-interface Work {
-  readonly head: RequestHead;
-  readonly route: Route;
-  readonly identity: string;
-  readonly passed: Passed;
-}
 
 /** One client's connection: one request after the other, each read strictly, checked, and forwarded. */
 export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
@@ -47,7 +46,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
   #body: BodyReader | undefined;
   #exchange: Exchange | undefined;
   #tunnel: Tunnel | undefined;
-  #work: Work | undefined;
+  #work: RequestWork | undefined;
   /** Connection to the last request's server, and for what it may be used again. */
   #kept: { readonly upstream: UpstreamConnection; readonly key: string } | undefined;
   #isHeld = false;
@@ -139,7 +138,11 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     verdict.then(
       (checked) => {
         if (!this.#socket.destroyed && !this.#isHeld) this.#socket.resume();
-        this.#follow(head, route, checked, body);
+        // It may have taken a while: the route must be one that is in force now.
+        const current = this.#context.state.table.findRoute(head.path, head.host.name);
+        const isInForce = current !== undefined && routeIdentity(current) === routeIdentity(route);
+        if (isInForce || checked.kind === 'answer') this.#follow(head, current ?? route, checked, body);
+        else this.#answerError(head, serverAway(isNavigation(head)));
       },
       (error: unknown) => {
         this.#context.log.error('check of a visitor failed', { err: error });
@@ -150,36 +153,17 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
 
   #follow(head: RequestHead, route: Route, verdict: Verdict, body: readonly Buffer[]): void {
     if (this.#socket.destroyed) return;
-    if (verdict.kind === 'answer') return this.#answer(head, verdict.answer);
-    // The check may have taken a while: the route must be the one in force now.
-    if (this.#context.state.table.findRoute(head.path, head.host.name) !== route) {
-      const current = this.#context.state.table.findRoute(head.path, head.host.name);
-      const isSame = current !== undefined && routeIdentity(current) === routeIdentity(route);
-      if (!isSame) return this.#answerError(head, serverAway(isNavigation(head)));
-    }
-    this.#forward(head, route, verdict, body);
+    if (verdict.kind === 'answer') this.#answer(head, verdict.answer);
+    else this.#forward(head, route, verdict, body);
   }
 
   #forward(head: RequestHead, route: Route, passed: Passed, body: readonly Buffer[]): void {
-    const isHub = isUnixTarget(route.target, this.#context.settings.hub_socket_path);
     const proto = this.#context.gate.proto(head);
-    const extra =
-      route.target.kind === 'unix' && this.#isThroughForward(route, head)
-        ? ([
-            [TARGET_FIELD, route.target.path],
-            [NAVIGATION_FIELD, isNavigation(head) ? '1' : '0'],
-          ] as const)
-        : [];
-    const { base_path: basePath } = route.target;
-    this.#work = { head, route, identity: routeIdentity(route), passed };
+    const hubSocketPath = this.#context.settings.hub_socket_path;
+    this.#work = makeWork(head, route, passed);
     this.#context.activity.touch(routeKey(route));
-    this.#exchange = new Exchange(this, {
-      client: this.#socket,
-      head: basePath === undefined ? head : { ...head, target: `${basePath}${head.target}` },
-      route,
-      by: { peer: this.#peer, proto, isHub, closeUpstream: route.auth === 'upstream', extra },
-      setCookies: passed.setCookies,
-    });
+    const from = { client: this.#socket, peer: this.#peer, proto, hubSocketPath };
+    this.#exchange = new Exchange(this, exchangeOptions(this.#work, from));
     this.#exchange.start(body, this.#body === undefined);
     if (this.#body !== undefined) this.#arm(BODY_STALL_MS);
   }
@@ -195,40 +179,25 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
   }
 
   openUpstream(mayBeUsed: boolean): { upstream: UpstreamConnection; isUsed: boolean } | Promise<UpstreamConnection> {
-    const { route, head } = this.#currentWork();
-    if (this.#isThroughForward(route, head)) {
+    const work = this.#currentWork();
+    if (isThroughForward(work)) {
       return { upstream: new UpstreamConnection(this.#context.forward.open()), isUsed: false };
     }
     const kept = this.#kept;
     this.#kept = undefined;
-    const key = this.#upstreamKey();
+    const key = upstreamKey(work);
     if (kept !== undefined) {
       if (mayBeUsed && kept.key === key && kept.upstream.isUsable) return { upstream: kept.upstream, isUsed: true };
       kept.upstream.destroy();
     }
     const idle = mayBeUsed && key !== undefined ? this.#context.pool.take(key) : undefined;
     if (idle !== undefined) return { upstream: idle, isUsed: true };
-    return connectUpstream(route.target, () => this.#socket.destroyed, this.#context.upstream);
+    return connectUpstream(work.route.target, () => this.#socket.destroyed, this.#context.upstream);
   }
 
-  /** Of what connections may be used for one another's requests: the same running server and the same login. */
-  #upstreamKey(): string | undefined {
-    const { identity, passed } = this.#currentWork();
-    return passed.sessionId === undefined ? undefined : `${passed.sessionId} ${identity}`;
-  }
-
-  #currentWork(): Work {
+  #currentWork(): RequestWork {
     if (this.#work === undefined) throw new TypeError('no request is under way');
     return this.#work;
-  }
-
-  #isThroughForward(route: Route, head: RequestHead): boolean {
-    return (
-      route.auth === 'upstream' &&
-      !head.isUpgrade &&
-      route.target.kind === 'unix' &&
-      route.target.base_path === undefined
-    );
   }
 
   #takeBody(chunk: Buffer): void {
@@ -263,29 +232,21 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
   }
 
   onExchangeEnd(end: ExchangeEnd): void {
-    const { head, route } = this.#currentWork();
-    const key = this.#upstreamKey();
+    const work = this.#currentWork();
     this.#exchange = undefined;
-    if (end.kind !== 'answered' && end.kind !== 'tunnel') this.#context.metrics.upstreamFailed(this.#kind, end.kind);
     if (end.kind === 'tunnel') return this.#startTunnel(end.upstream, end.first);
     this.#work = undefined;
-    const isHub = route.prefix === '/' || isUnixTarget(route.target, this.#context.settings.hub_socket_path);
-    switch (end.kind) {
-      case 'answered':
-        if (end.upstream !== undefined && key !== undefined) this.#kept = { upstream: end.upstream, key };
-        else end.upstream?.destroy();
-        return this.#next(end.closeClient);
-      case 'unreachable':
-        return this.#answerError(head, isHub ? hubAway(isNavigation(head)) : serverAway(isNavigation(head)));
-      case 'timeout':
-        return this.#answerError(head, gatewayTimeout(isNavigation(head)));
-      case 'invalid':
-        this.#context.log.info('no valid answer from upstream', { route: routeKey(route), reason: end.reason });
-        return this.#answerError(head, isHub ? hubAway(isNavigation(head)) : badGateway(isNavigation(head)));
-      case 'broken':
-        this.#context.log.info('answer from upstream broke off', { route: routeKey(route), reason: end.reason });
-        this.#socket.destroy();
+    if (end.kind === 'answered') {
+      const key = upstreamKey(work);
+      if (end.upstream !== undefined && key !== undefined) this.#kept = { upstream: end.upstream, key };
+      else end.upstream?.destroy();
+      return this.#next(end.closeClient);
     }
+    const { log, metrics, settings } = this.#context;
+    metrics.upstreamFailed(this.#kind, end.kind);
+    if ('reason' in end) log.info('no whole answer from upstream', { route: routeKey(work.route), reason: end.reason });
+    if (end.kind === 'broken') this.#socket.destroy();
+    else this.#answerError(work.head, failureAnswer(work, end.kind, settings.hub_socket_path));
   }
 
   #startTunnel(upstream: UpstreamConnection, first: Buffer | undefined): void {
@@ -298,10 +259,8 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     this.#state = 'tunnel';
     this.#disarm();
     const { activity, deadlines } = this.#context;
-    const { route, identity, passed, head } = this.#currentWork();
-    // Of the head nothing more is needed; a tunnel may live for days.
-    this.#work = { route, identity, passed, head: { ...head, target: '', path: '', query: '', fields: [] } };
-    const key = routeKey(route);
+    this.#work = tunnelWork(this.#currentWork());
+    const key = routeKey(this.#work.route);
     let stampedMs = Number.NEGATIVE_INFINITY;
     const onActivity = (): void => {
       if (stampedMs === deadlines.nowMs) return;

@@ -7,7 +7,7 @@ import { NodeReader, type ReadRequest, readNodeResponse, readOurResponse, readOu
 const ROUNDS = 12_000;
 const SEED = 20_261_122;
 
-t.test('P01 P02 P06: llhttp reads every request that is accepted in the same way', async (t) => {
+t.test('P01 P02 P06: llhttp reads every request that is accepted in the same way', { timeout: 110_000 }, async (t) => {
   const random = new Random(SEED);
   const node = new NodeReader();
   let accepted = 0;
@@ -33,7 +33,7 @@ function isRefusedByNode({ method }: ReadRequest): boolean {
   return !METHODS.includes(method);
 }
 
-t.test('P01: a request means the same wherever its bytes are cut', async (t) => {
+t.test('P01: a request means the same wherever its bytes are cut', { timeout: 110_000 }, async (t) => {
   const random = new Random(SEED + 1);
   for (let round = 0; round < ROUNDS / 4; round++) {
     const text = makeRequest(random);
@@ -46,7 +46,7 @@ t.test('P01: a request means the same wherever its bytes are cut', async (t) => 
   t.pass('none differed');
 });
 
-t.test('P14: llhttp reads every answer that is passed on in the same way', async (t) => {
+t.test('P14: llhttp reads every answer that is passed on in the same way', { timeout: 110_000 }, async (t) => {
   const random = new Random(SEED + 2);
   let accepted = 0;
   for (let round = 0; round < ROUNDS; round++) {
