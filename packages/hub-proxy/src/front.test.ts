@@ -133,10 +133,10 @@ t.test(
     const annas = accepted.filter(
       (target) => table.findRoute(target.split('?', 1)[0] ?? '', 'localhost')?.prefix !== '/',
     );
-    const forwarded = annas.filter(
+    const forwarded = [...new Set(annas)].filter(
       (target) => target.startsWith('/user/anna/') && !target.startsWith('/user/anna/.metalhub/'),
     );
-    t.ok(forwarded.length > 10_000, `${forwarded.length} go to the server`);
+    t.ok(forwarded.length > 5000, `${forwarded.length} different ones go to the server`);
     for (let at = 0; at < forwarded.length; at += 60) {
       const some = forwarded.slice(at, at + 60);
       const requests = some.map((target) => `GET ${target} HTTP/1.1\r\nHost: localhost\r\n${cookie}\r\n\r\n`);
