@@ -21,6 +21,7 @@ const programs = {
   'hub-logs': 'packages/hub-logs/src/main.ts',
   hubctl: 'packages/hubctl/src/main.ts',
   'hub-secrets': 'packages/hubctl/src/secrets-main.ts',
+  'hub-proxy-tls': 'packages/hubctl/src/tls/main.ts',
 };
 /**
  * What our dependencies load and nothing of ours calls: routes without schemas need no compilers, WebSockets pass the proxy

@@ -17,6 +17,7 @@ const AREAS = {
   SPAWN: "Starting and stopping users' servers",
   PAM: 'Passwords',
   LOGS: 'Reading the journal',
+  TLS: 'Certificates',
   PROXY: 'The proxy',
   HUB: 'The hub',
   CLI: 'hubctl',

@@ -4,7 +4,7 @@ import { type Browser, type BrowserContext, chromium, type Locator, type Page } 
 export const PUBLIC_URL = 'http://localhost:8000';
 
 /** Debian's Chromium in the network that this process is in at the moment. */
-export async function launchBrowser(): Promise<Browser> {
+export async function launchBrowser(options: { readonly args?: readonly string[] } = {}): Promise<Browser> {
   return chromium.launch({
     executablePath: '/usr/bin/chromium',
     args: [
@@ -15,13 +15,18 @@ export async function launchBrowser(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      ...(options.args ?? []),
     ],
   });
 }
 
-/** A browser profile of its own: cookies of one visitor. */
-export async function newVisitor(browser: Browser): Promise<BrowserContext> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, baseURL: PUBLIC_URL });
+/**
+ * A browser profile of its own: cookies of one visitor.
+ * @param baseUrl its certificate, if any, need not be one that browsers know
+ */
+export async function newVisitor(browser: Browser, baseUrl = PUBLIC_URL): Promise<BrowserContext> {
+  const viewport = { width: 1280, height: 800 };
+  const context = await browser.newContext({ viewport, baseURL: baseUrl, ignoreHTTPSErrors: true });
   context.setDefaultTimeout(30_000);
   return context;
 }

@@ -10,10 +10,21 @@ export class ServerEvents {
     this.#socket = socket;
   }
 
-  static async open(visitor: Visitor, user: string): Promise<ServerEvents> {
+  /** @param options.base address with https://, and the certificate that is trusted for it */
+  static async open(
+    visitor: Visitor,
+    user: string,
+    options: { base?: string; ca?: string } = {},
+  ): Promise<ServerEvents> {
+    const base = options.base ?? PUBLIC_URL;
     const path = `/user/${user}/api/events/subscribe`;
-    const url = new URL(path, PUBLIC_URL.replace('http:', 'ws:'));
-    const socket = new WebSocket(url, { headers: { cookie: visitor.cookieHeader(path), origin: PUBLIC_URL } });
+    const url = new URL(path, base.replace(/^http/, 'ws'));
+    const headers = { cookie: visitor.cookieHeader(path), origin: base };
+    const tls = options.ca === undefined ? {} : { ca: options.ca };
+    // The machine does not know its public name.
+    const lookup = (_name: string, _options: unknown, found: (error: null, address: string, family: number) => void) =>
+      found(null, '127.0.0.1', 4);
+    const socket = new WebSocket(url, { headers, ...tls, ...(options.base === undefined ? {} : { lookup }) });
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve);
       socket.once('error', reject);

@@ -1,4 +1,5 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { Readable } from 'node:stream';
 import { PUBLIC_URL } from './browser.js';
 
@@ -17,10 +18,13 @@ export class Visitor {
   readonly #base: string;
   readonly #cookies = new Map<string, Cookie>();
   readonly #address: string;
+  readonly #ca: string | undefined;
 
-  constructor(options: { base?: string; address?: string } = {}) {
+  /** @param options.ca certificate that is trusted, for an address with https:// */
+  constructor(options: { base?: string; address?: string; ca?: string } = {}) {
     this.#base = options.base ?? PUBLIC_URL;
     this.#address = options.address ?? nextAddress();
+    this.#ca = options.ca;
   }
 
   /** One request, no redirect followed. */
@@ -29,7 +33,13 @@ export class Visitor {
     const headers = new Headers(init.headers);
     const cookie = this.cookieHeader(url.pathname);
     if (cookie !== '') headers.set('cookie', cookie);
-    const response = await send(url, this.#address, init.method ?? 'GET', headers, init.body ?? undefined);
+    const response = await send(
+      url,
+      { localAddress: this.#address, ca: this.#ca },
+      init.method ?? 'GET',
+      headers,
+      init.body ?? undefined,
+    );
     for (const line of response.headers.getSetCookie()) this.#store(line);
     return response;
   }
@@ -105,16 +115,19 @@ function nextAddress(): string {
 /** What fetch cannot do: choose the address that a request comes from. */
 async function send(
   url: URL,
-  localAddress: string,
+  from: { localAddress: string; ca: string | undefined },
   method: string,
   headers: Headers,
   body: unknown,
 ): Promise<Response> {
   const message = await new Promise<IncomingMessage>((resolve, reject) => {
-    const sent = httpRequest(
-      { host: '127.0.0.1', port: url.port, path: url.pathname + url.search, method, localAddress, agent: false },
-      resolve,
-    );
+    const { localAddress, ca } = from;
+    const path = url.pathname + url.search;
+    const options = { host: '127.0.0.1', port: url.port, path, method, localAddress, agent: false } as const;
+    const sent =
+      url.protocol === 'https:'
+        ? httpsRequest({ ...options, servername: url.hostname, ...(ca === undefined ? {} : { ca }) }, resolve)
+        : httpRequest(options, resolve);
     sent.setHeader('host', url.host);
     for (const [name, value] of headers) sent.setHeader(name, value);
     // Silence is what some faults look like, and a test of one must end.

@@ -59,6 +59,9 @@ export const ERROR_MESSAGES = {
 
   MH_ERR_LOGS_JOURNAL: 'the journal cannot be read: {reason}',
 
+  MH_ERR_TLS_FILE: '{file}: {reason}',
+  MH_ERR_TLS_NOT_INSTALLED: 'there is no usable certificate for the proxy: {reason}',
+
   MH_ERR_PROXY_TARGET: 'not an allowed target',
   MH_ERR_PROXY_ROUTE: 'not a valid route: {reason}',
   MH_ERR_PROXY_STALE: 'the routes have changed since they were looked at',

@@ -28,16 +28,32 @@ export function checkConsistency(config: Config, refuse: Refuse): void {
 
 function checkListen(config: Config, refuse: Refuse): void {
   for (const [index, address] of config.proxy.listen.entries()) {
-    const colon = address.lastIndexOf(':');
-    const port = Number(address.slice(colon + 1));
-    if (port < 1 || port > 65_535) refuse(['proxy', 'listen', index], `${port} is not a port`);
-    if (!isLoopback(address.slice(0, colon)) && !config.proxy.insecure) {
-      refuse(
-        ['proxy', 'listen', index],
-        `${address} is not a loopback address: without TLS that needs proxy.insecure = true`,
-      );
+    const where = ['proxy', 'listen', index];
+    checkPort(address, where, refuse);
+    if (!isLoopback(hostOf(address)) && !config.proxy.insecure && config.tls.cert_file === '') {
+      const need = 'set tls.cert_file and tls.key_file, or proxy.insecure = true';
+      refuse(where, `${address} is not a loopback address: without TLS passwords would cross the network; ${need}`);
     }
   }
+  for (const [index, range] of config.proxy.trusted_proxies.entries()) {
+    if (!isRange(range)) refuse(['proxy', 'trusted_proxies', index], `"${range}" is no address and no range`);
+  }
+}
+
+function checkPort(address: string, where: readonly (string | number)[], refuse: Refuse): void {
+  const port = Number(address.slice(address.lastIndexOf(':') + 1));
+  if (port < 1 || port > 65_535) refuse(where, `${port} is not a port`);
+}
+
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':'));
+}
+
+function isRange(text: string): boolean {
+  const [address = '', bits] = text.split('/');
+  const family = isIP(address);
+  if (family === 0) return false;
+  return bits === undefined || Number(bits) <= (family === 4 ? 32 : 128);
 }
 
 function checkUpstreams(config: Config, refuse: Refuse): void {
@@ -59,7 +75,16 @@ function isLoopback(host: string): boolean {
 }
 
 function checkTls(config: Config, refuse: Refuse): void {
-  for (const key of ['cert_file', 'key_file'] as const) {
-    if (config.tls[key] !== '') refuse(['tls', key], 'this version of hub-proxy does not encrypt yet: leave it empty');
+  const { cert_file, key_file, redirect_listen } = config.tls;
+  if (cert_file !== '' && key_file === '') refuse(['tls', 'key_file'], 'is needed beside tls.cert_file');
+  if (key_file !== '' && cert_file === '') refuse(['tls', 'cert_file'], 'is needed beside tls.key_file');
+  if (cert_file !== '' && !config.public_url.startsWith('https://')) {
+    refuse(['public_url'], 'must begin with https://, because tls.cert_file is set');
+  }
+  for (const [index, address] of redirect_listen.entries()) {
+    const where = ['tls', 'redirect_listen', index];
+    checkPort(address, where, refuse);
+    if (cert_file === '') refuse(where, 'there is nothing to redirect to without tls.cert_file');
+    if (config.proxy.listen.includes(address)) refuse(where, `${address} is also in proxy.listen, which speaks HTTPS`);
   }
 }

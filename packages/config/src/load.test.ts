@@ -104,3 +104,25 @@ t.test('loadLogin reads the login tables as loadConfig does, and no more', async
   t.throws(() => loadLogin(options('bad.toml')), { code: 'MH_ERR_CONFIG_UNKNOWN_KEY' });
   t.throws(() => loadLogin(options('missing.toml')), { code: 'MH_ERR_CONFIG_FILE' });
 });
+
+t.test('TLS needs both files and an https address, and then allows any address', async (t) => {
+  const files = '[tls]\ncert_file = "/c"\nkey_file = "/k"\n';
+  const https = 'public_url = "https://hub.example.org"\n';
+  t.equal(failure(`${https}${files}[proxy]\nlisten = ["0.0.0.0:443"]`).code, 'none');
+  t.match(failure(`${https}[tls]\ncert_file = "/c"`).message, 'm.toml:2: tls.key_file: is needed');
+  t.match(failure(`${https}[tls]\nkey_file = "/c"`).message, 'tls.cert_file: is needed');
+  t.match(failure(files).message, 'public_url: must begin with https://');
+  t.match(failure(`${https}[tls]\nredirect_listen = ["0.0.0.0:80"]`).message, 'nothing to redirect to');
+  t.match(failure(`${https}${files}redirect_listen = ["127.0.0.1:8000"]`).message, 'is also in proxy.listen');
+  t.match(failure(`${https}${files}redirect_listen = ["127.0.0.1:0"]`).message, 'is not a port');
+  t.match(failure(`${https}[tls]\ncert_file = "relative"`).message, 'does not have the right form');
+});
+
+t.test('trusted proxies are addresses and ranges', async (t) => {
+  for (const good of ['192.0.2.1', '10.0.0.0/8', '2001:db8::/32', '::1']) {
+    t.equal(failure(`[proxy]\ntrusted_proxies = ["${good}"]`).code, 'none', good);
+  }
+  for (const bad of ['10.0.0.0/33', '10.0.0', 'nginx', '2001:db8::/129', '10.0.0.0/']) {
+    t.equal(failure(`[proxy]\ntrusted_proxies = ["${bad}"]`).code, 'MH_ERR_CONFIG_VALUE', bad);
+  }
+});

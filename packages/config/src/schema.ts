@@ -76,6 +76,8 @@ export const profileSchema = Type.Object(
   closed,
 );
 
+const LISTEN_ADDRESS = '^(\\[[0-9A-Fa-f:]+\\]|[0-9.]+):[0-9]{1,5}$';
+
 export const configSchema = Type.Object(
   {
     public_url: Type.String({
@@ -85,7 +87,7 @@ export const configSchema = Type.Object(
     }),
     proxy: Type.Object(
       {
-        listen: Type.Array(Type.String({ pattern: '^(\\[[0-9A-Fa-f:]+\\]|[0-9.]+):[0-9]{1,5}$' }), {
+        listen: Type.Array(Type.String({ pattern: LISTEN_ADDRESS }), {
           minItems: 1,
           maxItems: 16,
           default: ['127.0.0.1:8000'],
@@ -105,6 +107,12 @@ export const configSchema = Type.Object(
               'Host names answered besides that of public_url and localhost; *.example.org stands for all names one level below.',
           },
         ),
+        trusted_proxies: Type.Array(Type.String({ pattern: '^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?$' }), {
+          default: [],
+          maxItems: 200,
+          description:
+            'Addresses or ranges, as 192.0.2.7 or 2001:db8::/32, of web servers in front of this proxy, whose X-Forwarded-For, -Proto and -Host (or Forwarded) are believed. From everybody else these are discarded. Every account of this machine can come from a loopback address.',
+        }),
         drain_timeout_sec: Type.Integer({
           minimum: 1,
           maximum: 604_800,
@@ -194,22 +202,103 @@ export const configSchema = Type.Object(
     tls: Type.Object(
       {
         cert_file: Type.String({
-          pattern: '^(/.*)?$',
+          pattern: '^(/[^\\p{Cc}]*)?$',
+          maxLength: 1024,
           default: '',
-          description: 'Not in this version, leave it empty: certificate chain (PEM).',
+          description:
+            'Certificate with its chain (PEM), such as /etc/letsencrypt/live/hub.example.org/fullchain.pem. Read by root; a change of the file takes effect by itself.',
         }),
         key_file: Type.String({
-          pattern: '^(/.*)?$',
+          pattern: '^(/[^\\p{Cc}]*)?$',
+          maxLength: 1024,
           default: '',
-          description: 'Not in this version, leave it empty: private key (PEM).',
+          description: 'Private key of the certificate (PEM, without a passphrase). Read by root only.',
+        }),
+        min_version: Type.String({
+          pattern: '^1\\.[23]$',
+          default: '1.2',
+          description: 'Oldest TLS version that is spoken, 1.2 or 1.3.',
+        }),
+        http2: Type.Boolean({
+          default: true,
+          description: 'Offers HTTP/2 to browsers. WebSockets use HTTP/1.1 all the same.',
+        }),
+        hsts_max_age_sec: Type.Integer({
+          minimum: 0,
+          maximum: 63_072_000,
+          default: 0,
+          description:
+            'Seconds for which browsers are told to refuse plain HTTP to this name (Strict-Transport-Security); 0 to tell them nothing. They cannot be told otherwise before.',
+        }),
+        redirect_listen: Type.Array(Type.String({ pattern: LISTEN_ADDRESS }), {
+          default: [],
+          maxItems: 16,
+          description:
+            'Addresses where plain HTTP is answered with a redirect to public_url, as 0.0.0.0:80. Applied by `hubctl apply`.',
         }),
       },
       {
         ...closed,
         default: {},
         description:
-          'Not in this version: encryption at the proxy itself. Put a web server that encrypts in front of it.',
+          'Encryption at the proxy itself: with cert_file and key_file every address of proxy.listen speaks HTTPS.',
       },
+    ),
+    limits: Type.Object(
+      {
+        header_bytes: Type.Integer({
+          minimum: 4096,
+          maximum: 65_536,
+          default: 16_384,
+          description: 'Size of the head of a request, cookies included.',
+        }),
+        header_fields: Type.Integer({
+          minimum: 32,
+          maximum: 1000,
+          default: 100,
+          description: 'Number of header fields of a request.',
+        }),
+        header_timeout_sec: Type.Integer({
+          minimum: 1,
+          maximum: 300,
+          default: 10,
+          description: 'Seconds for the TLS handshake, and for the head of a request from its first byte to its last.',
+        }),
+        idle_timeout_sec: Type.Integer({
+          minimum: 1,
+          maximum: 3600,
+          default: 75,
+          description: 'Seconds that a connection may stay open between two requests.',
+        }),
+        body_timeout_sec: Type.Integer({
+          minimum: 1,
+          maximum: 3600,
+          default: 60,
+          description: 'Seconds without a byte of an upload after which it is broken off.',
+        }),
+        connections: Type.Integer({
+          minimum: 100,
+          maximum: 1_000_000,
+          default: 24_000,
+          description:
+            'Connections in all; each may need a second descriptor for its server, of LimitNOFILE=65536 of hub-proxy.service.',
+        }),
+        connections_per_address: Type.Integer({
+          minimum: 8,
+          maximum: 1_000_000,
+          default: 2048,
+          description:
+            'Connections from one IPv4 address or /64 of IPv6; a class behind one router shares an address. Loopback and proxy.trusted_proxies are exempt.',
+        }),
+        login_attempts_per_minute: Type.Integer({
+          minimum: 1,
+          maximum: 100_000,
+          default: 300,
+          description:
+            'Login forms that one address may send; twice as many at once. The hub slows wrong passwords down long before.',
+        }),
+      },
+      { ...closed, default: {}, description: 'What one visitor may cost.' },
     ),
     hub: Type.Object(
       {

@@ -1,13 +1,15 @@
-import type { Socket } from 'node:net';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import { type BodyReader, createBodyReader } from './body-reader.js';
+import type { ClientSocket } from './client-socket.js';
 import type { Expiring } from './deadlines.js';
+import { type Arrival, isLoginAttempt, type Visitor } from './edge.js';
 import { Exchange, type ExchangeEnd, type ExchangeOwner } from './exchange.js';
 import { isNavigation, type Passed, type Verdict } from './gate.js';
 import { HeadCollector } from './head-collector.js';
+import type { OpenConnection } from './open-connection.js';
 import type { OpenItem } from './open-work.js';
 import { formatAnswer } from './own-answer.js';
-import { type Answer, hubAway, jsonAnswer, serverAway } from './pages.js';
+import { type Answer, hubAway, jsonAnswer, serverAway, tooManyLogins } from './pages.js';
 import { type Route, routeIdentity, routeKey } from './proxy-state.js';
 import { isRefusal, parseRequestHead, type Refusal, type RequestHead } from './request-head.js';
 import {
@@ -26,22 +28,21 @@ import { connectUpstream } from './upstream.js';
 import { UpstreamConnection } from './upstream-connection.js';
 import type { WorkerContext } from './worker-context.js';
 
-export const HEAD_TIMEOUT_MS = 10 * SECOND_MS;
-export const KEEP_ALIVE_MS = 75 * SECOND_MS;
-export const BODY_STALL_MS = 60 * SECOND_MS;
 const LINGER_CLOSE_MS = 2 * SECOND_MS;
 const MAX_PIPELINED_BYTES = 32 * 1024;
 const NO_PIECES: readonly Buffer[] = [];
 
 /** One client's connection: one request after the other, each read strictly, checked, and forwarded. */
-export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
-  readonly #socket: Socket;
+export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, OpenConnection {
+  readonly #socket: ClientSocket;
   readonly #context: WorkerContext;
-  readonly #peer: string;
-  readonly #heads = new HeadCollector();
+  readonly #arrival: Arrival;
+  readonly #heads: HeadCollector;
   #state: 'head' | 'busy' | 'tunnel' | 'closing' = 'head';
   /** See {@link Deadlines}. */
   deadlineMs = Number.POSITIVE_INFINITY;
+  /** Of the last request that was understood. */
+  #visitor: Visitor | undefined;
   /** Of the request under way; `undefined` when all of it has come. */
   #body: BodyReader | undefined;
   #exchange: Exchange | undefined;
@@ -54,10 +55,11 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
   #kind: RouteKind = 'none';
   #startedMs = 0;
 
-  constructor(socket: Socket, context: WorkerContext) {
+  constructor(socket: ClientSocket, context: WorkerContext, arrival: Arrival) {
     this.#socket = socket;
     this.#context = context;
-    this.#peer = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*$/, '');
+    this.#arrival = arrival;
+    this.#heads = new HeadCollector(context.edge.maxHeadBytes);
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('end', () => this.#onClientEnd());
@@ -66,7 +68,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     socket.once('close', (hadError?: boolean) => this.#cleanUp(hadError === true));
     context.work.add(this);
     context.deadlines.add(this);
-    this.#arm(HEAD_TIMEOUT_MS);
+    this.#arm(this.#context.edge.timeouts.headMs);
   }
 
   get routeIdentity(): string | undefined {
@@ -99,7 +101,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     if (this.#tunnel !== undefined) return this.#tunnel.onClientData(chunk);
     if (this.#state === 'closing') return;
     if (this.#state === 'busy') return this.#takeBody(chunk);
-    if (this.#heads.isEmpty) this.#arm(HEAD_TIMEOUT_MS);
+    if (this.#heads.isEmpty) this.#arm(this.#context.edge.timeouts.headMs);
     this.#heads.push(chunk);
     this.#nextHead();
   }
@@ -109,12 +111,16 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     if (found === undefined) return;
     if ('status' in found) return this.#refuse(found);
     this.#disarm();
-    const head = parseRequestHead(found.head);
-    if (isRefusal(head)) return this.#refuse(head);
+    const parsed = parseRequestHead(found.head, this.#context.edge.maxHeadFields);
+    if (isRefusal(parsed)) return this.#refuse(parsed);
+    const visitor = this.#context.edge.identify(parsed, this.#arrival);
+    if ('status' in visitor) return this.#refuse(visitor);
+    const { head } = visitor;
     if (!this.#context.hosts.has(head.host.name)) return this.#refuse({ status: 421, reason: 'unknown host' });
     this.#state = 'busy';
     this.#kind = 'none';
     this.#startedMs = performance.now();
+    this.#visitor = visitor;
     let body = NO_PIECES;
     if (head.framing.kind === 'none') {
       if (head.isUpgrade && found.rest.length > 0)
@@ -128,11 +134,15 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
       if (rest !== undefined) this.#hold(rest);
       body = out;
     }
+    if (isLoginAttempt(head) && !this.#context.edge.logins.take(visitor.address)) {
+      this.#context.refusals.note(429, 'too many logins', visitor.address);
+      return this.#answer(head, tooManyLogins(this.#context.edge.logins.retryAfterSec));
+    }
     const route = this.#context.state.table.findRoute(head.path, head.host.name);
     // Only another hub can be so slow to say where everything leads.
     if (route === undefined) return this.#answerError(head, hubAway(isNavigation(head)));
     this.#kind = routeKind(route);
-    const verdict = this.#context.gate.check(head, route);
+    const verdict = this.#context.gate.check(head, route, visitor.proto);
     if (!(verdict instanceof Promise)) return this.#follow(head, route, verdict, body);
     this.#socket.pause();
     verdict.then(
@@ -158,14 +168,19 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
   }
 
   #forward(head: RequestHead, route: Route, passed: Passed, body: readonly Buffer[]): void {
-    const proto = this.#context.gate.proto(head);
+    const { address: peer = this.#arrival.peer, proto = 'http' } = this.#visitor ?? {};
+    const hsts = this.#hsts();
     const hubSocketPath = this.#context.settings.hub_socket_path;
     this.#work = makeWork(head, route, passed);
     this.#context.activity.touch(routeKey(route));
-    const from = { client: this.#socket, peer: this.#peer, proto, hubSocketPath };
+    const from = { client: this.#socket, peer, proto, hsts, hubSocketPath };
     this.#exchange = new Exchange(this, exchangeOptions(this.#work, from));
     this.#exchange.start(body, this.#body === undefined);
-    if (this.#body !== undefined) this.#arm(BODY_STALL_MS);
+    if (this.#body !== undefined) this.#arm(this.#context.edge.timeouts.bodyMs);
+  }
+
+  #hsts(): string | undefined {
+    return this.#visitor && this.#context.edge.hstsFor(this.#visitor, this.#arrival);
   }
 
   mustCloseClient(): boolean {
@@ -174,7 +189,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
 
   onExchangeDrain(): void {
     if (this.#body === undefined) return;
-    this.#arm(BODY_STALL_MS);
+    this.#arm(this.#context.edge.timeouts.bodyMs);
     this.#socket.resume();
   }
 
@@ -205,7 +220,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     if (reader === undefined) return this.#hold(chunk);
     const { out, rest, error } = reader.push(chunk);
     if (error !== undefined) {
-      this.#context.refusals.note(400, error, this.#peer);
+      this.#context.refusals.note(400, error, this.#arrival.peer);
       this.#socket.destroy();
       return;
     }
@@ -219,7 +234,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     const isFlowing = this.#exchange?.pushBody(pieces, isDone) ?? true;
     if (!isFlowing) this.#socket.pause();
     if (isDone) this.#disarm();
-    else if (isFlowing) this.#arm(BODY_STALL_MS);
+    else if (isFlowing) this.#arm(this.#context.edge.timeouts.bodyMs);
     else this.#disarm();
   }
 
@@ -251,7 +266,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
 
   #startTunnel(upstream: UpstreamConnection, first: Buffer | undefined): void {
     if (!this.#heads.isEmpty) {
-      this.#context.refusals.note(400, 'bytes before the end of a handshake', this.#peer);
+      this.#context.refusals.note(400, 'bytes before the end of a handshake', this.#arrival.peer);
       upstream.destroy();
       this.#socket.destroy();
       return;
@@ -301,12 +316,12 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     if (this.#socket.destroyed) return;
     this.#countAnswer(head, answer.status);
     const close = !head.keepAlive || head.isUpgrade || this.#context.isDraining() || this.#body !== undefined;
-    this.#socket.write(formatAnswer(answer, { isHead: head.method === 'HEAD', close }));
+    this.#socket.write(formatAnswer(answer, { isHead: head.method === 'HEAD', close, hsts: this.#hsts() }));
     this.#next(close);
   }
 
   #refuse({ status, reason }: Refusal): void {
-    this.#context.refusals.note(status, reason, this.#peer);
+    this.#context.refusals.note(status, reason, this.#arrival.peer);
     this.#context.metrics.refused(status);
     this.#socket.write(
       formatAnswer(jsonAnswer(status, 'the request was not understood'), { isHead: false, close: true }),
@@ -320,7 +335,8 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
     this.#state = 'head';
     this.#isHeld = false;
     if (this.#socket.isPaused()) this.#socket.resume();
-    this.#arm(this.#heads.isEmpty ? KEEP_ALIVE_MS : HEAD_TIMEOUT_MS);
+    const { idleMs, headMs } = this.#context.edge.timeouts;
+    this.#arm(this.#heads.isEmpty ? idleMs : headMs);
     // Not within this call: a client may have sent thousands of requests ahead.
     if (!this.#heads.isEmpty) setImmediate(() => this.#state === 'head' && !this.#socket.destroyed && this.#nextHead());
   }
@@ -329,9 +345,12 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
   #close(): void {
     this.#state = 'closing';
     this.#heads.clear();
-    this.#socket.end();
+    // A slow reader first needs its time for what is written.
+    this.#arm(this.#context.edge.timeouts.bodyMs);
+    this.#socket.end(() => {
+      if (!this.#socket.destroyed) this.#arm(LINGER_CLOSE_MS);
+    });
     this.#socket.resume();
-    this.#arm(LINGER_CLOSE_MS);
   }
 
   /** As with most proxies, a client that closes its side no longer wants the answer. */
@@ -356,7 +375,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem {
   onDeadline(): void {
     this.#disarm();
     const isLate = (this.#state === 'head' && !this.#heads.isEmpty) || this.#state === 'busy';
-    if (isLate) this.#context.refusals.note(408, 'request not complete in time', this.#peer);
+    if (isLate) this.#context.refusals.note(408, 'request not complete in time', this.#arrival.peer);
     if (this.#state === 'head') this.#close();
     else this.#socket.destroy();
   }

@@ -1,32 +1,38 @@
-/** Connections one address may have open; a class behind one router shares an address. */
-export const MAX_PER_SOURCE = 2048;
-/** In all; each may need a second descriptor for its server, of LimitNOFILE=65536. */
-export const MAX_CONNECTIONS = 24_000;
+import { plainAddress } from './trusted-proxies.js';
+
+export interface ConnectionLimits {
+  /** Connections one address may have open; a class behind one router shares an address. */
+  readonly perSource: number;
+  /** In all; each may need a second descriptor for its server, of LimitNOFILE=65536. */
+  readonly total: number;
+  /** A web server in front of this proxy speaks for everybody. */
+  readonly isExempt: (address: string) => boolean;
+}
 
 /** Counts open connections per source: an IPv4 address, or the /64 of an IPv6 address. */
 export class ConnectionLimit {
-  readonly #counts = new Map<string, number>();
-  readonly #maxTotal: number;
+  readonly #limits: ConnectionLimits;
   readonly #maxPerSource: number;
+  readonly #counts = new Map<string, number>();
   #total = 0;
 
-  /** @param maxTotal when there are descriptors for fewer than usual; then a source has half of them */
-  constructor(maxTotal: number = MAX_CONNECTIONS) {
-    this.#maxTotal = maxTotal;
-    this.#maxPerSource = Math.min(MAX_PER_SOURCE, Math.ceil(maxTotal / 2));
+  constructor(limits: ConnectionLimits) {
+    this.#limits = limits;
+    // With descriptors for fewer than usual, a source has half of them.
+    this.#maxPerSource = Math.min(limits.perSource, Math.ceil(limits.total / 2));
   }
 
   get isFull(): boolean {
-    return this.#total >= this.#maxTotal;
+    return this.#total >= this.#limits.total;
   }
 
   /** @returns false when there are too many already; then it is not counted */
   enter(address: string): boolean {
     const source = sourceOf(address);
     const count = this.#counts.get(source) ?? 0;
-    if (this.#total >= this.#maxTotal) return false;
-    // A web server in front of this proxy speaks for everybody.
-    if (count >= this.#maxPerSource && !isLoopback(source)) return false;
+    if (this.#total >= this.#limits.total) return false;
+    const isFull = count >= this.#maxPerSource;
+    if (isFull && !isLoopback(source) && !this.#limits.isExempt(plainAddress(address))) return false;
     this.#counts.set(source, count + 1);
     this.#total++;
     return true;
@@ -41,8 +47,9 @@ export class ConnectionLimit {
   }
 }
 
-function sourceOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*$/, '');
+/** What counts as one visitor: an IPv4 address, or the /64 of an IPv6 address. */
+export function sourceOf(address: string): string {
+  const plain = plainAddress(address);
   if (!plain.includes(':')) return plain;
   const [front = '', back = ''] = plain.split('::');
   const head = front === '' ? [] : front.split(':');

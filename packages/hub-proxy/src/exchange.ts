@@ -47,6 +47,8 @@ export interface ExchangeOptions {
   readonly route: Route;
   readonly by: ForwardedBy;
   readonly setCookies: readonly string[];
+  /** Strict-Transport-Security for the answer. */
+  readonly hsts: string | undefined;
 }
 
 /** Forwards one request and its answer. The request's body is pushed in, already checked. */
@@ -186,7 +188,8 @@ export class Exchange implements UpstreamUser {
       this.#owner.mustCloseClient();
     this.#answer = head;
     this.#owner.onExchangeHead(head.status);
-    const options = { closeClient: this.#closesClient, setCookies: this.#options.setCookies, unchunk };
+    const { setCookies, hsts } = this.#options;
+    const options = { closeClient: this.#closesClient, setCookies, hsts, unchunk };
     const text = formatResponseHead(head, route, by.isHub, options);
     const { framing } = head;
     const length = framing.kind === 'length' ? framing.length : framing.kind === 'none' ? 0 : -1;

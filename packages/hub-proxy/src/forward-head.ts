@@ -76,6 +76,8 @@ export interface AnswerOptions {
   readonly closeClient: boolean;
   /** Set-Cookie lines of the proxy's own. */
   readonly setCookies?: readonly string[];
+  /** Strict-Transport-Security of the proxy's own; it then replaces the upstream's. */
+  readonly hsts?: string | undefined;
   /** The chunks are taken off on the way; the end of the connection ends the body. */
   readonly unchunk?: boolean;
 }
@@ -94,9 +96,11 @@ export function formatResponseHead(head: ResponseHead, route: Route, isHub: bool
       lower === 'content-length' && head.framing.kind === 'none' && head.status >= 200 && head.status !== 204;
     if ((HOP_BY_HOP.has(lower) || dropped.has(lower)) && !isLength) continue;
     if (!isHub && !isAllowedOf(route, lower, value)) continue;
+    if (lower === 'strict-transport-security' && options.hsts !== undefined) continue;
     lines.push(`${name}: ${value}`);
   }
   for (const cookie of options.setCookies ?? []) lines.push(`Set-Cookie: ${cookie}`);
+  if (options.hsts !== undefined) lines.push(`Strict-Transport-Security: ${options.hsts}`);
   if (head.framing.kind === 'length') lines.push(`Content-Length: ${head.framing.length}`);
   if (head.framing.kind === 'chunked' && options.unchunk !== true) lines.push('Transfer-Encoding: chunked');
   if (isSwitch) lines.push('Connection: Upgrade', 'Upgrade: websocket');
@@ -111,6 +115,7 @@ function isAllowedOf(route: Route, lower: string, value: string): boolean {
     return !isHubCookie(value.split('=', 1)[0]?.trim() ?? '');
   }
   if (lower === 'clear-site-data') return false;
+  if (lower === 'strict-transport-security') return route.auth !== 'ticket';
   // A scope needs no wider one than its script's path, and a browser resolves `..` in it.
   if (lower === 'service-worker-allowed') return route.auth !== 'ticket';
   return true;

@@ -55,16 +55,12 @@ export class Gate {
     this.#parts = parts;
   }
 
-  check(head: RequestHead, route: Route): Verdict | Promise<Verdict> {
+  /** @param proto of the address the visitor uses */
+  check(head: RequestHead, route: Route, proto: 'http' | 'https'): Verdict | Promise<Verdict> {
     if (route.auth === 'upstream') return PASS_UPSTREAM;
     if (!head.path.startsWith(route.prefix)) return answer(redirect(`${route.prefix}${head.query}`));
     if (head.path.startsWith(`${route.prefix}.metalhub/`)) return this.#answerOwnPath(head, route);
-    return this.#checkTicket(head, route);
-  }
-
-  proto(head: RequestHead): 'http' | 'https' {
-    const { is_secure, public_host } = this.#parts.settings;
-    return is_secure && head.host.name === public_host ? 'https' : 'http';
+    return this.#checkTicket(head, route, proto);
   }
 
   async #answerOwnPath(head: RequestHead, route: Route): Promise<Verdict> {
@@ -76,20 +72,25 @@ export class Gate {
   }
 
   /** At once when the ticket is known. */
-  #checkTicket(head: RequestHead, route: Route): Verdict | Promise<Verdict> {
+  #checkTicket(head: RequestHead, route: Route, proto: 'http' | 'https'): Verdict | Promise<Verdict> {
     const tokens = cookieValues(head.fields, TICKET_COOKIE);
     const found = this.#findTicket(tokens, route, (token) => this.#parts.tickets.findVerified(token));
-    if (found.ticket !== undefined) return this.#judge(head, route, found);
-    if (tokens.length === 0) return this.#judge(head, route, found);
-    return this.#verifyTicket(head, route).then((verified) => this.#judge(head, route, verified));
+    if (found.ticket !== undefined) return this.#judge(head, route, found, proto);
+    if (tokens.length === 0) return this.#judge(head, route, found, proto);
+    return this.#verifyTicket(head, route).then((verified) => this.#judge(head, route, verified, proto));
   }
 
-  #judge(head: RequestHead, route: Route, { ticket, token, isOfSomebodyElse }: FoundTicket): Verdict {
+  #judge(
+    head: RequestHead,
+    route: Route,
+    { ticket, token, isOfSomebodyElse }: FoundTicket,
+    proto: 'http' | 'https',
+  ): Verdict {
     if (ticket === undefined || token === undefined) {
       if (isOfSomebodyElse) return answer(jsonAnswer(403, 'this server belongs to somebody else'));
       return answer(isNavigation(head) ? this.#sendToHub(head, route) : jsonAnswer(401, 'log in first'));
     }
-    if (!isFromThisSite(head, this.proto(head), this.#parts.settings.public_origin)) {
+    if (!isFromThisSite(head, proto, this.#parts.settings.public_origin)) {
       return answer(jsonAnswer(403, 'the request does not come from a page of this site'));
     }
     const renewed = this.#parts.renewal.findRenewed(token, ticket);

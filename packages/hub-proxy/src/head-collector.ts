@@ -1,14 +1,19 @@
-import { isRequestLine, MAX_HEAD_BYTES, type Refusal } from './request-head.js';
+import { isRequestLine, type Refusal } from './request-head.js';
 
 const LF = 0x0a;
 const CR = 0x0d;
 
 /** Gathers bytes until a whole request head is there, and refuses early what can never become one. */
 export class HeadCollector {
+  readonly #maxBytes: number;
   #bytes: Buffer | undefined;
   /** Up to here there is no bare line break and no end of a head. */
   #scanned = 0;
   #isLineChecked = false;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
 
   get isEmpty(): boolean {
     return this.#bytes === undefined;
@@ -35,7 +40,7 @@ export class HeadCollector {
     if (bytes === undefined) return undefined;
     const end = bytes.indexOf('\r\n\r\n', Math.max(0, this.#scanned - 3), 'latin1');
     if (end < 0) return this.#checkBeginning(bytes);
-    if (end > MAX_HEAD_BYTES) return { status: 431, reason: 'head too large' };
+    if (end > this.#maxBytes) return { status: 431, reason: 'head too large' };
     const head = bytes.toString('latin1', 0, end);
     this.clear();
     return { head, rest: bytes.subarray(end + 4) };
@@ -50,6 +55,6 @@ export class HeadCollector {
       this.#isLineChecked = true;
     }
     this.#scanned = bytes.length;
-    return bytes.length > MAX_HEAD_BYTES ? { status: 431, reason: 'head too large' } : undefined;
+    return bytes.length > this.#maxBytes ? { status: 431, reason: 'head too large' } : undefined;
   }
 }

@@ -12,6 +12,12 @@ const HOST = /^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}))(?::
 /** Hosts that are always answered: they are how the machine itself reaches the proxy. */
 export const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
+/** Lower case, without a final dot. */
+export function normalHostName(name: string): string {
+  const lower = name.toLowerCase();
+  return lower.endsWith('.') ? lower.slice(0, -1) : lower;
+}
+
 /** `undefined` for anything that is not `name` or `name:port`. */
 export function parseHost(value: string): RequestHost | undefined {
   return value.length <= MAX_HOST_CHARACTERS ? hosts.get(value) || undefined : undefined;
@@ -24,8 +30,7 @@ const hosts = new NameMemo((value) => readHost(value) ?? false);
 function readHost(value: string): RequestHost | undefined {
   const [, rawName, rawPort] = HOST.exec(value) ?? [];
   if (rawName === undefined) return undefined;
-  const lower = rawName.toLowerCase();
-  const name = lower.endsWith('.') ? lower.slice(0, -1) : lower;
+  const name = normalHostName(rawName);
   if (name.includes('..') || name.endsWith('.')) return undefined;
   const port = rawPort === undefined ? undefined : Number(rawPort);
   if (port !== undefined && (port < 1 || port > 65_535)) return undefined;

@@ -24,6 +24,7 @@ import { makeSettings } from './settings.js';
 import { CONFIG_PLACES, loadAndKeepConfig, loadConfigOrCopy } from './startup-config.js';
 import { StateStore } from './state-store.js';
 import { Supervisor, type SupervisorLimits } from './supervisor.js';
+import { loadTlsMaterial, TLS_PLACES } from './tls-material.js';
 
 declare const METALHUB_VERSION: string;
 
@@ -58,7 +59,7 @@ async function main(): Promise<void> {
       log,
       state: store,
     },
-    limitsOf(config, hasApi),
+    await limitsOf(config, hasApi),
   );
   await supervisor.start();
   let rules = rulesOf(config, hasApi);
@@ -80,7 +81,7 @@ async function main(): Promise<void> {
   const early = takeEarlySignals();
   const takeConfig = async (): Promise<void> => {
     const changed = await loadAndKeepConfig(CONFIG_PLACES, log);
-    await supervisor.replace(limitsOf(changed, hasApi));
+    await supervisor.replace(await limitsOf(changed, hasApi));
     rules = rulesOf(changed, hasApi);
   };
   handleSignals(supervisor, takeConfig, async () => {
@@ -113,9 +114,10 @@ function rulesOf(config: Config, hasApi: boolean): RouteRules {
   };
 }
 
-function limitsOf(config: Config, hasApi: boolean): SupervisorLimits {
+async function limitsOf(config: Config, hasApi: boolean): Promise<SupervisorLimits> {
+  const tls = await loadTlsMaterial(config, TLS_PLACES, log);
   return {
-    settings: makeSettings(config, ALLOWED_TARGETS.hubSocketPath, loadRouting(config, hasApi, log)),
+    settings: makeSettings(config, ALLOWED_TARGETS.hubSocketPath, tls, loadRouting(config, hasApi, log)),
     workers: workerCount(config.proxy.workers, availableParallelism()),
     maxGenerations: config.proxy.max_generations,
     maxMemoryBytes: memoryCeiling(config.proxy.generations_memory_max, totalmem()),

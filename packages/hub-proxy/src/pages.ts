@@ -125,6 +125,14 @@ export function gatewayTimeout(isNavigation: boolean): Answer {
   });
 }
 
+/** Of programs and people alike: a form was sent. */
+export function tooManyLogins(retryAfterSec: number): Answer {
+  const paragraphs = ['Too many logins come from your network address. Wait a minute, then try again.'];
+  return page(429, { title: 'Too many logins', paragraphs, link: { href: '/hub/login', text: 'Try again' } }, [
+    ['Retry-After', String(retryAfterSec)],
+  ]);
+}
+
 export function cookiesNeeded(): Answer {
   return page(403, {
     title: 'Cookies are needed',

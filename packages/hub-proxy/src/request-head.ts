@@ -28,7 +28,7 @@ export interface Refusal {
   readonly reason: string;
 }
 
-export const MAX_HEAD_BYTES = 16 * 1024;
+/** Unless the configuration says otherwise. */
 export const MAX_HEADER_FIELDS = 100;
 
 const REQUEST_LINE = /^([A-Z][A-Z0-9-]{0,31}) ([\x21-\x7e]+) HTTP\/(\d)\.(\d)$/;
@@ -75,7 +75,7 @@ export function isRefusal(value: RequestHead | Refusal): value is Refusal {
  * @param head latin1 text up to, not including, the empty line
  * @see RFC 9112, sections 2 to 6
  */
-export function parseRequestHead(head: string): RequestHead | Refusal {
+export function parseRequestHead(head: string, maxFields = MAX_HEADER_FIELDS): RequestHead | Refusal {
   const lineEnd = head.indexOf('\r\n');
   const line = REQUEST_LINE.exec(lineEnd < 0 ? head : head.slice(0, lineEnd));
   if (line === null) return refuse(400, 'malformed request line');
@@ -84,7 +84,7 @@ export function parseRequestHead(head: string): RequestHead | Refusal {
   if (REFUSED_METHODS.has(method)) return refuse(405, 'method not allowed');
   const parsed = parseRequestTarget(target);
   if (parsed === undefined) return refuse(400, 'request target not in origin form or ambiguous');
-  const fields = lineEnd < 0 ? [] : readHeaderFields(head, lineEnd + 2, MAX_HEADER_FIELDS);
+  const fields = lineEnd < 0 ? [] : readHeaderFields(head, lineEnd + 2, maxFields);
   if (typeof fields === 'string') return refuse(fields === 'too many header fields' ? 431 : 400, fields);
   const { path, query } = parsed;
   return understand(fields, { method, target, path, query, version: minor === '0' ? '1.0' : '1.1' });

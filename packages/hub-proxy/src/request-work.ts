@@ -40,15 +40,15 @@ export function upstreamKey({ identity, passed }: RequestWork): string | undefin
 
 export function exchangeOptions(
   work: RequestWork,
-  from: { client: Duplex; peer: string; proto: 'http' | 'https'; hubSocketPath: string },
+  from: { client: Duplex; peer: string; proto: 'http' | 'https'; hsts: string | undefined; hubSocketPath: string },
 ): ExchangeOptions {
   const { head, route, passed } = work;
   const { auth, target } = route;
-  const { client, peer, proto, hubSocketPath } = from;
+  const { client, peer, proto, hsts, hubSocketPath } = from;
   const isHub = isUnixTarget(target, hubSocketPath);
   const by = { peer, proto, isHub, closeUpstream: auth === 'upstream', extra: forwardFields(work) };
   const sent = target.base_path === undefined ? head : { ...head, target: `${target.base_path}${head.target}` };
-  return { client, head: sent, route, by, setCookies: passed.setCookies };
+  return { client, head: sent, route, by, setCookies: passed.setCookies, hsts };
 }
 
 const NO_FIELDS: readonly (readonly [string, string])[] = [];

@@ -1,7 +1,9 @@
 import { boolean, integer, list, object, optional, type Shaped, text } from '@metalhub/base/shape.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
+import { edgeShape, makeEdgeSettings } from './edge-settings.js';
 import { LOCAL_HOSTS } from './host.js';
+import type { TlsMaterial } from './tls-material.js';
 
 export const MAX_ERROR_PAGE_BYTES = 64 * 1024;
 
@@ -43,10 +45,17 @@ export const settingsShape = object({
   hub_socket_path: text({ min: 1, max: 107 }),
   /** Absent from a supervisor of the first version. */
   routing: optional(routingShape),
+  edge: optional(edgeShape),
 });
 export type Settings = Shaped<typeof settingsShape>;
 
-export function makeSettings(config: Config, hubSocketPath: string, routing: Routing = NO_ROUTING): Settings {
+/** @param tls certificate and key in force, `null` when the configuration has none */
+export function makeSettings(
+  config: Config,
+  hubSocketPath: string,
+  tls: TlsMaterial | null,
+  routing: Routing = NO_ROUTING,
+): Settings {
   const publicUrl = new URL(config.public_url);
   const publicHost = publicUrl.hostname.toLowerCase();
   const configured = config.proxy.hosts.map((host) => host.toLowerCase().replace(/\.$/, ''));
@@ -60,5 +69,6 @@ export function makeSettings(config: Config, hubSocketPath: string, routing: Rou
     stream_timeout_ms: config.proxy.stream_timeout_sec * SECOND_MS,
     hub_socket_path: hubSocketPath,
     routing,
+    edge: makeEdgeSettings(config, tls),
   };
 }

@@ -1,6 +1,7 @@
 import type { Log } from '@metalhub/base/log.js';
 import type { Activity } from './activity.js';
 import type { Deadlines } from './deadlines.js';
+import type { Edge } from './edge.js';
 import type { ErrorPages } from './error-pages.js';
 import type { Gate } from './gate.js';
 import type { HostList } from './host.js';
@@ -20,6 +21,7 @@ export interface WorkerContext {
   readonly log: Log;
   readonly state: WorkerState;
   readonly gate: Gate;
+  readonly edge: Edge;
   readonly forward: HubForward;
   readonly upstream: UpstreamOptions;
   readonly errors: ErrorPages;

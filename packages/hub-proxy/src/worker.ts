@@ -1,25 +1,33 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import { Activity } from './activity.js';
 import { AddressRanges } from './address-ranges.js';
 import { ClientConnection } from './client-connection.js';
-import { ConnectionLimit, MAX_CONNECTIONS } from './connection-limit.js';
+import { ConnectionLimit } from './connection-limit.js';
 import { Deadlines } from './deadlines.js';
 import { fittingConnections } from './descriptor-budget.js';
+import { type Arrival, Edge } from './edge.js';
 import { ErrorPages } from './error-pages.js';
 import { Gate } from './gate.js';
 import type { WorkerReport } from './generation-protocol.js';
-import { HostList } from './host.js';
+import { HostList, normalHostName } from './host.js';
+import { Http2Connection } from './http2-connection.js';
 import { HubForward } from './hub-forward.js';
+import { addressText } from './listen-address.js';
+import type { OpenConnection } from './open-connection.js';
 import { OpenWork } from './open-work.js';
 import type { Delta, ProxyState } from './proxy-state.js';
+import { RedirectConnection } from './redirect-connection.js';
 import { RefusalLog } from './refusal-log.js';
 import { findErrorTarget } from './route-target.js';
 import { NO_ROUTING, type Settings } from './settings.js';
 import { DEFAULT_STALL_LIMITS, STALL_SWEEP_MS } from './stall.js';
 import { TicketRenewal } from './ticket-renewal.js';
 import { TicketVerifier } from './ticket-verifier.js';
+import { TlsAcceptor } from './tls-acceptor.js';
+import { plainAddress } from './trusted-proxies.js';
 import type { UpstreamOptions } from './upstream.js';
 import { UpstreamPool } from './upstream-pool.js';
 import { GOING_AWAY } from './websocket-frames.js';
@@ -32,6 +40,11 @@ const CLOSE_SPREAD_MS = MINUTE_MS;
 const AFTER_SPREAD_MS = 6 * SECOND_MS;
 /** A connection that the kernel has accepted for us may still be on its way through the event loop. */
 const FIRST_LOOK_MS = 100;
+
+/** As in hub-proxy.socket; listening again on a descriptor that was handed over sets it anew. */
+const BACKLOG = 4096;
+const DEFAULT_PER_SOURCE = 2048;
+const DEFAULT_CONNECTIONS = 24_000;
 
 export interface WorkerOptions {
   readonly generation: number;
@@ -47,8 +60,9 @@ export interface WorkerOptions {
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #startedMs: number;
-  readonly #connections = new Map<Socket, ClientConnection>();
-  readonly #limit = new ConnectionLimit(fittingConnections(MAX_CONNECTIONS));
+  readonly #connections = new Map<Socket, OpenConnection>();
+  readonly #limit: ConnectionLimit;
+  readonly #tls: TlsAcceptor | undefined;
   readonly #servers: Server[] = [];
   readonly #context: WorkerContext;
   readonly #tickets: TicketVerifier;
@@ -67,6 +81,12 @@ export class Worker {
     this.#tickets = new TicketVerifier();
     const hosts = new HostList(settings.hosts);
     const hasForeignHub = settings.routing?.foreign_hub ?? false;
+    const edge = new Edge(settings, clock);
+    this.#limit = new ConnectionLimit({
+      perSource: settings.edge?.connections_per_address ?? DEFAULT_PER_SOURCE,
+      total: fittingConnections(settings.edge?.connections ?? DEFAULT_CONNECTIONS),
+      isExempt: (address) => edge.isTrusted(address),
+    });
     const state = new WorkerState({ hubSocketPath: settings.hub_socket_path, hasForeignHub, hosts, clock });
     const renewal = new TicketRenewal(settings.hub_socket_path, clock);
     const isRevoked = (sessionId: string): boolean => state.isRevoked(sessionId);
@@ -79,6 +99,7 @@ export class Worker {
       log,
       state,
       gate: new Gate({ settings, clock, tickets: this.#tickets, renewal, isRevoked }),
+      edge,
       forward,
       upstream,
       errors,
@@ -90,6 +111,16 @@ export class Worker {
       metrics,
       isDraining: () => this.#drainingSinceMs !== undefined,
     };
+    const tls = settings.edge?.tls ?? undefined;
+    this.#tls =
+      tls &&
+      new TlsAcceptor({
+        settings: tls,
+        timeoutMs: edge.timeouts.headMs,
+        publicOrigin: settings.public_origin,
+        refusals: this.#context.refusals,
+        onSecure: (socket) => this.#openSecure(socket),
+      });
   }
 
   static async create(options: WorkerOptions): Promise<Worker> {
@@ -110,12 +141,16 @@ export class Worker {
 
   /** Accepts on an inherited descriptor; resolves when it does. */
   listen(on: { fd: number } | { host: string; port: number }): Promise<Server> {
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, (socket) => this.#accept(socket));
+    let isRedirect = false;
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, (socket) =>
+      this.#accept(socket, isRedirect),
+    );
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen(on, () => {
+      server.listen({ ...on, backlog: BACKLOG }, () => {
         server.off('error', reject);
+        isRedirect = this.#isRedirect(server);
         server.on('error', (error) => this.#options.log.error('cannot accept connections', { err: error }));
         resolve(server);
       });
@@ -203,10 +238,19 @@ export class Worker {
     clearTimeout(this.#deadline);
     clearInterval(this.#sweep);
     this.#context.pool.clear();
+    this.#tls?.close();
     await this.#context.forward.close();
   }
 
-  #accept(socket: Socket): void {
+  /** What an address is for is known by the address itself: all come over one socket unit. */
+  #isRedirect(server: Server): boolean {
+    const address = server.address();
+    if (typeof address !== 'object' || address === null) return false;
+    const redirects = this.#options.settings.edge?.tls?.redirect_addresses ?? [];
+    return redirects.includes(addressText(address.address, address.port));
+  }
+
+  #accept(socket: Socket, isRedirect: boolean): void {
     const source = socket.remoteAddress;
     // Gone again before it was looked at.
     if (source === undefined || !this.#limit.enter(source)) {
@@ -222,7 +266,23 @@ export class Worker {
       this.#checkEmpty();
     });
     this.#context.metrics.connectionOpened();
-    this.#connections.set(socket, new ClientConnection(socket, this.#context));
+    this.#connections.set(socket, this.#open(socket, plainAddress(source), isRedirect));
+  }
+
+  #open(socket: Socket, peer: string, isRedirect: boolean): OpenConnection {
+    if (isRedirect) return new RedirectConnection(socket, this.#context);
+    if (this.#tls !== undefined) return this.#tls.accept(socket);
+    return new ClientConnection(socket, this.#context, { peer, isEncrypted: false });
+  }
+
+  #openSecure(socket: TLSSocket): OpenConnection {
+    const arrival: Arrival = { peer: plainAddress(socket.remoteAddress ?? 'unknown'), isEncrypted: true };
+    const { servername } = socket;
+    const isKnown = typeof servername !== 'string' || this.#context.hosts.has(normalHostName(servername));
+    // Asked for a name that is not ours: no request is for us either, whatever its Host says.
+    const context = isKnown ? this.#context : { ...this.#context, hosts: new HostList([]) };
+    if (socket.alpnProtocol === 'h2') return new Http2Connection(socket, context, arrival, this.#limit);
+    return new ClientConnection(socket, context, arrival);
   }
 
   #checkEmpty(): void {

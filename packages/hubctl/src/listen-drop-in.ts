@@ -11,7 +11,7 @@ export function listenDropIn(listen: readonly string[]): string | undefined {
   }
   const lines = listen.map((address) => `ListenStream=${address}`);
   return [
-    '# Written by hubctl apply from proxy.listen in metalhub.toml.',
+    '# Written by hubctl apply from proxy.listen and tls.redirect_listen in metalhub.toml.',
     '[Socket]',
     'ListenStream=',
     ...lines,

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import type { Settings } from '../settings.js';
 import { startProxy, type TestProxy } from './proxy.js';
 import { SESSION_ID, ticketClaims } from './tickets.js';
 import { ok, type RecordingUpstream, startUpstream } from './upstream.js';
@@ -19,8 +20,9 @@ export interface Front {
 export async function startFront(
   t: { teardown(end: () => Promise<void>): void },
   answer: (head: string, socket: Socket) => void = (_head, socket) => void socket.write(ok('fine')),
+  settings: Partial<Settings> = {},
 ): Promise<Front> {
-  const proxy = await startProxy();
+  const proxy = await startProxy(settings);
   const server = await startUpstream(proxy.serverPath, answer);
   const hub = await startUpstream(proxy.hubPath, (head, socket) => {
     answer(head, socket);

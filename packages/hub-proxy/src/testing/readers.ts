@@ -24,7 +24,7 @@ export interface Reading {
 /** The strict front's reading, given in pieces of at most that size. */
 export function readOurs(text: string, pieceBytes = text.length): Reading {
   const requests: ReadRequest[] = [];
-  const collector = new HeadCollector();
+  const collector = new HeadCollector(16 * 1024);
   let input = Buffer.from(text, 'latin1');
   const refused = (): Reading => ({ requests, isRefused: true });
   for (;;) {

@@ -7,6 +7,9 @@ import { print } from '../command.js';
 import { applyListen } from '../listen-socket.js';
 import { missingAddresses } from '../missing-addresses.js';
 import { applyTcp, isTcpEnabled } from '../proxy-tcp.js';
+import { applyTlsPath } from '../tls/apply-path.js';
+import { checkCertificate } from '../tls/certificate.js';
+import { readCertificateFiles } from '../tls/install.js';
 
 /** Reloaded in this order when active; what is not active reads the file when it starts. */
 const RELOADED = ['hub-spawner.service', 'hub.service', 'hub-proxy.service'];
@@ -20,13 +23,17 @@ export const apply: Command = {
     if (process.getuid?.() !== 0) {
       throw new MetalhubError('MH_ERR_CLI_USAGE', { details: { reason: 'apply changes units: run it as root' } });
     }
+    // Before anything is changed: without a certificate the addresses would have nobody to answer there.
+    if (config.tls.cert_file !== '') checkCertificate(readCertificateFiles(config.tls), Date.now());
     const manager = await connectManager();
     try {
       const done: string[] = [];
-      const listening = await applyListen(manager, config.proxy.listen);
+      const listening = await applyListen(manager, [...config.proxy.listen, ...config.tls.redirect_listen]);
       if (listening !== undefined) done.push(listening);
       if (isTcpEnabled() && (await applyTcp(manager, config, true)))
         done.push('restarted hub-proxy.service with its TCP');
+      const watching = await applyTlsPath(manager, config.tls);
+      if (watching !== undefined) done.push(watching);
       for (const unit of RELOADED) {
         if (!(await isActive(manager, unit))) continue;
         await finishJob(manager.reloadOrRestartUnit(unit, 'replace'));

@@ -4,6 +4,8 @@ import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { formatConfig } from '../config-text.js';
 import { printable } from '../output.js';
+import { checkCertificate } from '../tls/certificate.js';
+import { readCertificateFiles } from '../tls/install.js';
 import { findRangeProblems, readRangeFiles } from '../uid-range.js';
 
 /** As for a file that cannot be read. */
@@ -15,6 +17,10 @@ export const configCheck: Command = {
   summary: 'check the configuration, naming file, line and key of a mistake',
   async run(context) {
     const config = loadConfig();
+    // Others than root cannot read the key.
+    if (config.tls.cert_file !== '' && process.getuid?.() === 0) {
+      checkCertificate(readCertificateFiles(config.tls), Date.now());
+    }
     const files = readSources(CONFIG_FILE, DROP_IN_DIRECTORIES).map((source) => source.file);
     const warnings = isNobodyAllowed(config)
       ? ['nobody may log in: no [[login]] with users or groups under allow']

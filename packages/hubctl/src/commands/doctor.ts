@@ -10,6 +10,7 @@ import { checkConfig, checkPamService, checkSecrets } from '../doctor/files.js';
 import { checkJupyter } from '../doctor/jupyter.js';
 import { checkDisk, checkHardLinks, checkNameService, checkSystemd } from '../doctor/machine.js';
 import { checkHub, checkPublicAddress } from '../doctor/service.js';
+import { checkTls } from '../doctor/tls.js';
 import { checkSockets, checkUnits } from '../doctor/units.js';
 import { printable } from '../output.js';
 
@@ -20,6 +21,7 @@ const CHECKS: readonly Check[] = [
   checkConfig,
   checkUidRange,
   checkSecrets,
+  checkTls,
   checkPamService,
   checkFaillock,
   checkUnits,

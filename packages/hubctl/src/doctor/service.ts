@@ -1,25 +1,30 @@
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
+import { request as secureRequest } from 'node:https';
+import { isIP } from 'node:net';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
 import { loadConfig } from '@metalhub/config/load.js';
+import type { Config } from '@metalhub/config/schema.js';
 import { type Check, type Finding, failed, ok } from './check.js';
 
 /** The way of a visitor's request: proxy, then hub. */
 export const checkPublicAddress: Check = async () => {
-  const listen = listenAddresses();
-  return Promise.all(listen.map(checkAddress));
+  const config = findConfig();
+  if (config === undefined) return [];
+  const host = new URL(config.public_url).host;
+  return Promise.all(config.proxy.listen.map((address) => checkAddress(address, config.tls.cert_file !== '', host)));
 };
 
 /** Nothing when the configuration is bad: that is a finding of its own. */
-function listenAddresses(): readonly string[] {
+function findConfig(): Config | undefined {
   try {
-    return loadConfig().proxy.listen;
+    return loadConfig();
   } catch (error) {
-    if (error instanceof MetalhubError) return [];
+    if (error instanceof MetalhubError) return undefined;
     throw error;
   }
 }
 
-async function checkAddress(address: string): Promise<Finding> {
+async function checkAddress(address: string, isEncrypted: boolean, publicHost: string): Promise<Finding> {
   const subject = `address ${address}`;
   const colon = address.lastIndexOf(':');
   const host = address
@@ -27,7 +32,7 @@ async function checkAddress(address: string): Promise<Finding> {
     .replace(/^\[|\]$/g, '')
     .replace(/^0\.0\.0\.0$/, '127.0.0.1');
   try {
-    const status = await getStatus(host, Number(address.slice(colon + 1)));
+    const status = await getStatus(host, Number(address.slice(colon + 1)), isEncrypted, publicHost);
     if (status === 200) return ok(subject, 'answers, and so does the hub behind it');
     return failed(subject, `the hub's health page answers ${status}`, 'journalctl -u hub -u hub-proxy -n 20');
   } catch (error) {
@@ -35,13 +40,20 @@ async function checkAddress(address: string): Promise<Finding> {
   }
 }
 
-function getStatus(host: string, port: number): Promise<number> {
+/** Whose certificate it is, is looked at elsewhere. */
+function getStatus(host: string, port: number, isEncrypted: boolean, publicHost: string): Promise<number> {
+  const path = '/hub/health';
+  const options = { host, port, path, headers: { host: publicHost }, timeout: 10_000, agent: false } as const;
   return new Promise((resolve, reject) => {
-    const options = { host, port, path: '/hub/health', headers: { host: 'localhost' }, timeout: 10_000 };
-    const sent = request(options, (response) => {
+    const take = (response: IncomingMessage): void => {
       response.resume();
       resolve(response.statusCode ?? 0);
-    });
+    };
+    const tls = {
+      rejectUnauthorized: false,
+      servername: isIP(publicHost) === 0 ? publicHost.replace(/:\d+$/, '') : '',
+    };
+    const sent = isEncrypted ? secureRequest({ ...options, ...tls }, take) : request(options, take);
     sent.on('timeout', () => sent.destroy(new Error('no answer within 10 s')));
     sent.on('error', reject);
     sent.end();
