@@ -9,6 +9,8 @@ JUPYTER="$BARE nodejs libnss-systemd libsystemd0 libpam0g libpam-runtime jupyter
   python3-venv git openssh-client openssl acl bash-completion less util-linux"
 # The real JupyterHub beside it: jupyterhub-singleuser, and the hub that drives a foreign proxy.
 JUPYTERHUB="$JUPYTER jupyterhub"
+# Web servers that can stand in front of it.
+FRONT="$JUPYTER nginx-light apache2"
 # What builds, checks, packs and tests metalhub. libnode-dev has the headers that node-gyp would otherwise download,
 # libsqlite3-dev lets sqlite3 use the SQLite that apt keeps up to date.
 BUILDER="$BARE nodejs npm libnode-dev libsqlite3-dev node-gyp build-essential python3 debhelper devscripts lintian fakeroot dpkg-dev
@@ -22,10 +24,11 @@ image_packages() {
   case $1 in
     bare) echo "$BARE" ;;
     jupyter) echo "$JUPYTER" ;;
+    front) echo "$FRONT" ;;
     jupyterhub) echo "$JUPYTERHUB" ;;
     builder) echo "$BUILDER" ;;
     proxies) echo "$PROXIES" ;;
-    *) die "no such image: $1 (bare, jupyter, jupyterhub, builder, proxies)" ;;
+    *) die "no such image: $1 (bare, jupyter, jupyterhub, front, builder, proxies)" ;;
   esac
 }
 
@@ -33,6 +36,11 @@ image_packages() {
 finish_jupyterhub() {
   # It would start at boot and take port 8000, which is ours; a test starts it when it wants it.
   rm -f "$1/etc/systemd/system/multi-user.target.wants/jupyterhub.service"
+}
+
+finish_front() {
+  # A test starts the one it wants.
+  rm -f "$1"/etc/systemd/system/multi-user.target.wants/{nginx,apache2}.service
 }
 
 finish_builder() {

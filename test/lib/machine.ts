@@ -7,7 +7,7 @@ import { enterNetworkNamespace, leaveNetworkNamespace } from './network.js';
 
 export type { JournalEntry, JournalQuery } from './journal.js';
 
-export type ImageName = 'bare' | 'jupyter' | 'jupyterhub' | 'builder';
+export type ImageName = 'bare' | 'jupyter' | 'jupyterhub' | 'front' | 'builder';
 
 export interface BootOptions {
   readonly image: ImageName;

@@ -19,12 +19,12 @@ export class ServerEvents {
     const base = options.base ?? PUBLIC_URL;
     const path = `/user/${user}/api/events/subscribe`;
     const url = new URL(path, base.replace(/^http/, 'ws'));
-    const headers = { cookie: visitor.cookieHeader(path), origin: base };
-    const tls = options.ca === undefined ? {} : { ca: options.ca };
-    // The machine does not know its public name.
-    const lookup = (_name: string, _options: unknown, found: (error: null, address: string, family: number) => void) =>
-      found(null, '127.0.0.1', 4);
-    const socket = new WebSocket(url, { headers, ...tls, ...(options.base === undefined ? {} : { lookup }) });
+    const { host, hostname } = url;
+    // Only the machine itself knows its public name.
+    url.hostname = '127.0.0.1';
+    const headers = { cookie: visitor.cookieHeader(path), origin: base, host };
+    const tls = options.ca === undefined ? {} : { ca: options.ca, servername: hostname };
+    const socket = new WebSocket(url, { headers, ...tls });
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve);
       socket.once('error', reject);

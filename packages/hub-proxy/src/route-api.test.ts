@@ -30,7 +30,7 @@ function setUp(t: { teardown(end: () => Promise<void>): void }, changes: Partial
   const supervisor = new Supervisor(
     { workerProgram: '', generationDirectory: directory, listenFds: [], clock, log, state: store },
     {
-      settings: makeSettings(parseConfig([], null), allowed.hubSocketPath),
+      settings: makeSettings(parseConfig([]), allowed.hubSocketPath, null),
       maxGenerations: 2,
       workers: 1,
       maxMemoryBytes: 2 ** 30,

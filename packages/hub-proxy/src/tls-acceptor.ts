@@ -1,6 +1,7 @@
 import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type SecureVersion, type Server, type TLSSocket } from 'node:tls';
+import { systemErrorCode } from '@metalhub/base/errors.js';
 import type { TlsSettings } from './edge-settings.js';
 import type { OpenConnection } from './open-connection.js';
 import { formatAnswer } from './own-answer.js';
@@ -66,8 +67,11 @@ export class TlsAcceptor {
       handshakeTimeout: options.timeoutMs,
     });
     this.#server.on('secureConnection', (socket: TLSSocket) => this.#take(socket));
-    this.#server.on('tlsClientError', (_error: Error, socket: TLSSocket) => {
-      this.#options.refusals.note(400, 'TLS handshake failed', plainAddress(socket.remoteAddress ?? 'unknown'));
+    this.#server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+      // Whoever just goes away, as browsers do from a connection that they do not need, is not worth a line.
+      const hasGone = systemErrorCode(error) === 'ECONNRESET';
+      const peer = plainAddress(socket.remoteAddress ?? 'unknown');
+      if (!hasGone) this.#options.refusals.note(400, 'TLS handshake failed', peer);
       socket.destroy();
     });
     this.#keyTimer = setInterval(() => this.#server.setTicketKeys(makeTicketKey()), TICKET_KEY_LIFETIME_MS);
