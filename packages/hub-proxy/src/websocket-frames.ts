@@ -24,7 +24,16 @@ export class FrameBoundary {
 
   push(chunk: Buffer): void {
     let at = 0;
-    while (at < chunk.length) at = this.#step(chunk, at);
+    while (at < chunk.length) at = this.#wholeFrame(chunk, at) ?? this.#step(chunk, at);
+  }
+
+  /** Behind a short frame that lies whole in the chunk, as most do; `undefined` when none begins here. */
+  #wholeFrame(chunk: Buffer, at: number): number | undefined {
+    const second = chunk[at + 1];
+    if (!this.isAtBoundary || second === undefined) return undefined;
+    const length = second & 0x7f;
+    const end = at + 2 + (second & 0x80 ? 4 : 0) + length;
+    return length < 126 && end <= chunk.length ? end : undefined;
   }
 
   /** Bytes of the chunk up to the next boundary; all of them when it holds none. The rest must not be sent. */
