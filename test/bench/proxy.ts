@@ -99,13 +99,12 @@ async function inTurn(starters: readonly Starter[], cookie: string): Promise<Row
   return [...figures].flatMap(([what, byWho]) => [...byWho].map(([who, all]) => ({ what, who, value: median(all) })));
 }
 
-/** Each alone: of what two processes share each would be counted half. */
+/** Each alone, since of what two processes share each is counted half; and freshly started, without what requests leave behind. */
 async function oneByOne(starters: readonly Starter[], cookie: string): Promise<Row[]> {
   if (!isWanted('memory')) return [];
   const rows: Row[] = [];
   for (const [, start] of starters) {
     const subject = { contestant: await start(), cookie };
-    await warmUp(subject);
     rows.push(...(await measureMemory(subject, values.quick ? 1000 : IDLE_WEBSOCKETS)));
     await subject.contestant.stop();
   }

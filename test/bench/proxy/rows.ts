@@ -244,7 +244,7 @@ function openWebSockets(subject: Subject, count: number): Promise<Socket[]> {
 export async function measureMemory(subject: Subject, count: number): Promise<Row[]> {
   const { contestant } = subject;
   const megabytes = (bytes: number): number => bytes / 1e6;
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await new Promise((resolve) => setTimeout(resolve, 3000));
   const idle = memoryBytes(contestant.pid);
   const sockets: Socket[] = [];
   while (sockets.length < count) sockets.push(...(await openWebSockets(subject, 100)));
@@ -252,7 +252,7 @@ export async function measureMemory(subject: Subject, count: number): Promise<Ro
   const busy = memoryBytes(contestant.pid);
   for (const socket of sockets) socket.destroy();
   const rows = [
-    { what: 'memory after 12 000 requests, idle: MB (PSS)', who: contestant.name, value: megabytes(idle) },
+    { what: 'memory, idle: MB (PSS)', who: contestant.name, value: megabytes(idle) },
     { what: `memory with ${count} idle WebSockets: MB (PSS)`, who: contestant.name, value: megabytes(busy) },
     {
       what: 'memory per 1000 idle WebSockets: MB',
