@@ -105,7 +105,11 @@ async function oneByOne(starters: readonly Starter[], cookie: string): Promise<R
   const rows: Row[] = [];
   for (const [, start] of starters) {
     const subject = { contestant: await start(), cookie };
-    rows.push(...(await measureMemory(subject, values.quick ? 1000 : IDLE_WEBSOCKETS)));
+    try {
+      rows.push(...(await measureMemory(subject, values.quick ? 1000 : IDLE_WEBSOCKETS)));
+    } catch (error) {
+      console.error(`${subject.contestant.name}: no figures for memory: ${error}`);
+    }
     await subject.contestant.stop();
   }
   return rows;

@@ -93,7 +93,7 @@ export async function startNginx(around: Surroundings, moreRoutes = 0): Promise<
   writeFileSync(
     file,
     `daemon off; user root; worker_processes 1; error_log stderr; pid ${around.directory}/nginx.pid; 
-events { worker_connections 19500; }
+events { worker_connections 40000; }
 http { access_log off; client_max_body_size 0; proxy_request_buffering off; proxy_max_temp_file_size 0;
   client_body_temp_path ${around.directory}/nginx-body; proxy_temp_path ${around.directory}/nginx-proxy;
   proxy_read_timeout 1d; keepalive_requests 100000000;
