@@ -10,8 +10,8 @@ import { findWrong, patternAt } from './pattern.js';
 const LISTEN_FD = 3;
 const TICK_MS = 50;
 
-/** Set by /hurry: transfers are no longer slowed down. */
-let isHurried = false;
+/** Those under way; after /hurry they are no longer slowed down. */
+const downloads = new Set<{ isHurried: boolean }>();
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://upstream');
@@ -24,11 +24,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
 }
 
 function hurry(): void {
-  isHurried = true;
-  // For those of now, not for later ones.
-  setTimeout(() => {
-    isHurried = false;
-  }, 10_000);
+  for (const download of downloads) download.isHurried = true;
 }
 
 async function echo(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -42,16 +38,19 @@ async function echo(request: IncomingMessage, response: ServerResponse): Promise
 async function download(url: URL, response: ServerResponse): Promise<void> {
   const total = Number(url.searchParams.get('bytes'));
   const perTick = (Number(url.searchParams.get('rate')) * TICK_MS) / 1000;
+  const pace = { isHurried: false };
+  downloads.add(pace);
   response.setHeader('content-length', total);
   for (let sent = 0; sent < total && !response.destroyed; ) {
-    const until = isHurried ? total : Math.min(total, sent + perTick);
+    const until = pace.isHurried ? total : Math.min(total, sent + perTick);
     while (sent < until && !response.destroyed) {
       const bytes = patternAt(sent, total - sent);
       sent += bytes.length;
       if (!response.write(bytes)) await untilWritable(response);
     }
-    if (!isHurried) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+    if (!pace.isHurried) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
   }
+  downloads.delete(pace);
   response.end();
 }
 

@@ -8,7 +8,7 @@ import { RestartDelay } from './restart-delay.js';
 import type { Settings } from './settings.js';
 import { findSurplus, type GenerationLimits, type GenerationLoad } from './surplus.js';
 import type { WorkerName } from './worker-name.js';
-import { killWorker, type StateSource, WorkerProcess } from './worker-process.js';
+import { isConnectionLost, killWorker, type StateSource, WorkerProcess } from './worker-process.js';
 
 const WATCH_MS = 5 * SECOND_MS;
 const SURPLUS_END_MS = 10 * SECOND_MS;
@@ -262,7 +262,9 @@ export class Supervisor {
   ): Promise<void> {
     const told = workers.map((worker) =>
       tell(worker).catch((error: unknown) => {
-        this.#options.log.warning(complaint, { ...worker.name, err: error });
+        // One that has ended meanwhile need not be told.
+        const level = isConnectionLost(error) ? 'debug' : 'warning';
+        this.#options.log[level](complaint, { ...worker.name, err: error });
       }),
     );
     await Promise.all(told);

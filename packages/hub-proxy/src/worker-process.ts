@@ -161,6 +161,12 @@ export function removeSocket(directory: string, name: WorkerName): void {
   }
 }
 
+/** Whether it ended, or was cut off, rather than keep silent. */
+export function isConnectionLost(error: unknown): boolean {
+  const code = error instanceof MetalhubError ? error.code : undefined;
+  return code === 'MH_ERR_WIRE_CLOSED' || code === 'MH_ERR_WIRE_UNREACHABLE';
+}
+
 /** Whether the socket's owner has ended: only then nobody listens. */
 export function isNobodyThere(error: unknown): boolean {
   const code = error instanceof Error ? systemErrorCode(error.cause) : undefined;
