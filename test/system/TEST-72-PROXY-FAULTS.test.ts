@@ -331,7 +331,7 @@ t.test('the journal holds no more than the refusals', async () => {
     /request refused|more requests were refused/,
     /\[hub\.|hub-admin/,
     // Killed.
-    /the worker ended unexpectedly and is replaced/,
+    /a worker ended or hangs, and is replaced/,
     // Another address was configured: hubctl apply restarts the socket.
     /Socket unit configuration has changed while unit has been running/,
   ]);

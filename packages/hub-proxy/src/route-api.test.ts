@@ -259,3 +259,22 @@ t.test('without the right token nothing is read', async (t) => {
   t.match(answer, /^HTTP\/1\.1 403 /);
   t.match(answer, /connection: close/i);
 });
+
+t.test('metrics are on both, on TCP for whoever has the token, and count what the API is asked', async (t) => {
+  const { chp, control, plain } = setUp(t);
+  t.equal((await plain('GET', '/metrics')).status, 403);
+  t.equal((await chp('POST', '/api/routes/user/anna', ANNAS)).status, 201);
+  await chp('GET', '/api/routes');
+  await control('DELETE', '/api/routes/user/nobody');
+  for (const send of [chp, control]) {
+    const { status, text, headers } = await send('GET', '/metrics');
+    t.equal(status, 200);
+    t.match(headers['content-type'], 'text/plain; version=0.0.4');
+    t.match(text, '\napi_route_get 1\n');
+    t.match(text, '\napi_route_add 1\n');
+    t.match(text, '\napi_route_delete 1\n');
+    t.match(text, '\nrequests_api{status="403"} 1\n');
+    t.match(text, '\nmetalhub_proxy_routes 2\n');
+    t.notMatch(text, /anna|nobody|a-token/);
+  }
+});
