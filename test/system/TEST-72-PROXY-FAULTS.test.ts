@@ -289,7 +289,9 @@ t.test(
     }, 500);
     const attacker = { host: OUTSIDE, localAddress: '10.99.1.1' };
     const share = 2048 * workers.count;
-    const held = await openMany(share + 1000, () => attacker);
+    // A request under way: a connection that says nothing would be closed after ten seconds.
+    const holding = requestHead('GET /user/holding/x', [`Cookie: ${rig.cookie('holding')}`]);
+    const held = await openMany(share + 1000, () => attacker, holding);
     await sleep(1000);
     const open = held.filter((socket) => !socket.destroyed).length;
     // With several workers one may have got fewer than it would take.
@@ -340,11 +342,13 @@ t.test('the journal holds no more than the refusals', async () => {
 async function openMany(
   count: number,
   optionsOf: (index: number) => { localAddress?: string; host?: string },
+  first?: string,
 ): Promise<Socket[]> {
   const sockets: Socket[] = [];
   await inParallel(count, 100, async (index) => {
     const socket = await openConnection(optionsOf(index)).catch(() => undefined);
     socket?.resume();
+    if (first !== undefined) socket?.write(first);
     if (socket !== undefined) sockets.push(socket);
   });
   return sockets;
