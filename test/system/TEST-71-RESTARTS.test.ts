@@ -10,7 +10,7 @@ import { control, serveLoad, startLoad } from '../lib/proxy-load.js';
 import type { LoadOrder, LoadReport } from '../restart-load/main.js';
 import type { Target } from '../restart-load/target.js';
 
-t.setTimeout(900_000);
+t.setTimeout(1_400_000);
 
 /** METALHUB_RESTARTS_<NAME> in the environment changes a size. */
 function size(name: string, usual: number): number {
@@ -113,7 +113,7 @@ function assertNothingLost(t: Test, { sockets, requests, transfers }: LoadReport
 /** @returns how many seconds it took */
 async function repeat(t: Test, command: string, count: number): Promise<number> {
   const loop = `for _ in $(seq ${count}); do s=$(date +%s%N); ${command}; echo $(( ($(date +%s%N) - s) / 1000000 )); done`;
-  const took = (await machine.shell(loop, { timeoutMs: 400_000 })).trim().split('\n').map(Number);
+  const took = (await machine.shell(loop, { timeoutMs: 700_000 })).trim().split('\n').map(Number);
   const sum = took.reduce((a, b) => a + b, 0);
   t.comment(`${command}: ${took.length} times, slowest ${Math.max(...took)} ms, ${sum} ms in all`);
   return sum / 1000;
