@@ -1,8 +1,8 @@
 import { libcFunction } from './native.js';
 
-const TICK_MS = 15_000;
+const TICK_MS = 10_000;
 /** A tick in which the process computed less than this, 1 %, is a quiet one. */
-const QUIET_CPU_MS = 150;
+const QUIET_CPU_MS = 100;
 /** Less work than this leaves nothing behind that is worth a collection. */
 const WORTHWHILE_CPU_MS = 300;
 /** After a collection V8 goes on to give back memory for 20 s by itself; what malloc then holds can go too. */

@@ -128,30 +128,6 @@ t.test(
   },
 );
 
-t.test('who looks at a Start button has the spawner called ahead, once in a while', async (t) => {
-  const { test, anna } = await makeFixture(t);
-  await until(() => test.spawner.watchers === 0);
-  const before = test.spawner.count('Status');
-  await anna.get('/hub/home');
-  await anna.get('/hub/spawn');
-  await until(() => test.spawner.count('Status') === before + 1);
-  test.clock.pass(31_000);
-  await anna.get('/hub/home');
-  await until(() => test.spawner.count('Status') === before + 2);
-});
-
-t.test('that Jupyter is missing is told without waiting for the log', async (t) => {
-  const { test, anna, phase } = await makeFixture(t);
-  // A reader that is asked would be killed, and the page would say so.
-  test.logs.isKilled = true;
-  test.spawner.onStart = async () => refuseStart('MH_ERR_SPAWN_JUPYTER_MISSING');
-  await anna.submit('/hub/spawn');
-  await until(() => phase() === 'failed');
-  const { body } = await anna.get('/hub/home');
-  t.match(body, 'apt install jupyterlab');
-  t.notMatch(body, 'could not be read');
-});
-
 t.test('a server that ends by itself loses its route and tells why', async (t) => {
   const fixture = await makeFixture(t);
   const { test, anna, phase } = fixture;
