@@ -72,8 +72,8 @@ const isAsked = (contestant: string): boolean =>
 type Starter = readonly [string, () => Promise<Contestant>];
 
 /** All run at once and are measured in turn, so that a machine that slows down does so for all of them. */
-async function inTurn(starters: readonly Starter[], cookie: string): Promise<Row[]> {
-  const wanted = MEASUREMENTS.filter(({ name }) => isWanted(name));
+async function inTurn(starters: readonly Starter[], cookie: string, isTls: boolean): Promise<Row[]> {
+  const wanted = MEASUREMENTS.filter(({ name }) => isWanted(name) && (name === 'tls') === isTls);
   if (wanted.length === 0) return [];
   const subjects: Subject[] = [];
   for (const [, start] of starters) {
@@ -157,12 +157,15 @@ async function main(): Promise<void> {
     ['caddy', () => startCaddy(around)],
   ];
   const starters = plain.filter(([name]) => isAsked(name));
-  const tls: Starter[] = [['configurable-http-proxy', () => startChp(around, true)]];
+  const encrypted: Starter[] = plain.map(([name, start]) => {
+    if (name === 'hub-proxy')
+      return [name, () => startHubProxy(around, { programs: values.programs, ticket, isTls: true })];
+    return [name, name === 'configurable-http-proxy' ? () => startChp(around, true) : start];
+  });
   console.log(`load before: ${readFileSync('/proc/loadavg', 'utf8').trim()}`);
-  const rows = await inTurn(
-    [...starters, ...(isWanted('tls') ? tls.filter(([name]) => isAsked(name)) : [])],
-    ticket.cookie,
-  );
+  const rows = await inTurn(starters, ticket.cookie, false);
+  const encryptedStarters = encrypted.filter(([name]) => isAsked(name));
+  rows.push(...(await inTurn(encryptedStarters, ticket.cookie, true)));
   rows.push(...(await oneByOne(starters, ticket.cookie)));
   rows.push(...(await withRoutes(starters, around, ticket.cookie)));
   showTable(rows);

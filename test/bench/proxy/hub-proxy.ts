@@ -1,5 +1,5 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { type Contestant, freePort, type Surroundings, startPinned, untilListening } from './contestants.js';
 import { callApi, expectStatus, type RouteApi } from './routes.js';
 
@@ -45,15 +45,22 @@ export async function startHubProxy(
     programs: string;
     ticket: BenchTicket;
     nodeFlags?: readonly string[];
+    /** Speaks TLS, and nothing else. */
+    isTls?: boolean;
   },
 ): Promise<HubProxy> {
-  const { programs, ticket, nodeFlags = [] } = options;
+  const { programs, ticket, nodeFlags = [], isTls = false } = options;
   const port = freePort();
   mkdirSync('/etc/metalhub', { recursive: true });
   mkdirSync('/var/lib/metalhub/proxy', { recursive: true });
   mkdirSync('/run/metalhub/servers', { recursive: true });
   mkdirSync('/run/metalhub-proxy', { recursive: true });
-  writeFileSync('/etc/metalhub/metalhub.toml', `public_url = "http://127.0.0.1:${port}"\n`);
+  const tls = isTls ? `[tls]\ncert_file = "${around.certificate}"\nkey_file = "${around.key}"\nhttp2 = false\n` : '';
+  writeFileSync('/etc/metalhub/metalhub.toml', `public_url = "http${isTls ? 's' : ''}://127.0.0.1:${port}"\n${tls}`);
+  mkdirSync('/var/lib/metalhub/proxy-tls', { recursive: true });
+  // As hub-proxy-tls installs them.
+  const pem = readFileSync(around.key, 'utf8') + readFileSync(around.certificate, 'utf8');
+  writeFileSync('/var/lib/metalhub/proxy-tls/current.pem', pem, { mode: 0o600 });
   rmSync(SERVER_SOCKET, { force: true });
   rmSync(CONTROL_SOCKET, { force: true });
   symlinkSync(around.upstreamPath, SERVER_SOCKET);
@@ -83,5 +90,13 @@ export async function startHubProxy(
     },
     count: async () => Object.keys(JSON.parse(await expectStatus(call('GET', '/api/routes'), 200)) as object).length,
   };
-  return { name: 'hub-proxy', pid: child.pid ?? 0, port, tlsPort: undefined, prefix: '/user/anna/', stop, routes };
+  return {
+    name: 'hub-proxy',
+    pid: child.pid ?? 0,
+    port,
+    tlsPort: isTls ? port : undefined,
+    prefix: '/user/anna/',
+    stop,
+    routes,
+  };
 }
