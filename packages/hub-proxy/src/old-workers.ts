@@ -4,7 +4,14 @@ import type { Log } from '@metalhub/base/log.js';
 import { type Clock, MINUTE_MS } from '@metalhub/base/time.js';
 import type { CounterLedger } from './counter-ledger.js';
 import { compareWorkers, parseSocketName, socketName, type WorkerName } from './worker-name.js';
-import { isNobodyThere, killWorker, removeSocket, type StateSource, WorkerProcess } from './worker-process.js';
+import {
+  isConnectionLost,
+  isNobodyThere,
+  killWorker,
+  removeSocket,
+  type StateSource,
+  WorkerProcess,
+} from './worker-process.js';
 
 /**
  * A worker that does not answer for so long is killed. Not sooner: one that was only stopped, or starved, goes on with its
@@ -75,9 +82,8 @@ export class OldWorkers {
   /** One whose connection was lost: adopted when it lives. */
   async adoptLost(name: WorkerName): Promise<WorkerProcess | undefined> {
     this.#miss(name);
-    // A process that has been killed is gone a moment after its connections are.
-    await new Promise((resolve) => setTimeout(resolve, LOST_WAIT_MS));
-    return this.#adopt(name);
+    await waitLost();
+    return this.#adopt(name, true);
   }
 
   /** For a stop: those that do not answer are not waited for. */
@@ -92,7 +98,7 @@ export class OldWorkers {
   }
 
   /** One that lives but does not answer now is looked for again later; only of a dead one the socket is removed. */
-  async #adopt(name: WorkerName): Promise<WorkerProcess | undefined> {
+  async #adopt(name: WorkerName, isAgain = false): Promise<WorkerProcess | undefined> {
     const { directory, log, ledger, state } = this.#options;
     const key = socketName(name);
     try {
@@ -107,6 +113,10 @@ export class OldWorkers {
         removeSocket(directory, name);
         ledger.settle(basename(key, '.sock'));
         log.debug('a worker is gone', { ...name });
+      } else if (isConnectionLost(error) && !isAgain) {
+        // Most often it was just ending.
+        await waitLost();
+        return this.#adopt(name, true);
       } else {
         this.#miss(name);
         log.warning('a worker does not answer and is looked for again', { ...name, err: error });
@@ -114,4 +124,9 @@ export class OldWorkers {
       return undefined;
     }
   }
+}
+
+/** A process that has been killed, or ends, is gone a moment after its connections are. */
+function waitLost(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, LOST_WAIT_MS));
 }

@@ -107,6 +107,7 @@ async function findRunning(start: Start): Promise<ServerStatus | undefined> {
     case 'active':
     case 'reloading':
     case 'refreshing':
+      await removeCredential(id);
       return found.status;
     case 'activating':
       return adoptStart(start);
@@ -118,7 +119,7 @@ async function findRunning(start: Start): Promise<ServerStatus | undefined> {
   }
 }
 
-/** A start that an earlier process of ours began: systemd went on with it alone. */
+/** A start that an earlier process of ours began: systemd went on with it alone. The token that it left is removed. */
 async function adoptStart(start: Start): Promise<ServerStatus> {
   const { context, params, id, unit, run } = start;
   run.stage('waiting');
@@ -135,6 +136,7 @@ async function adoptStart(start: Start): Promise<ServerStatus> {
     throw await explain(start, status);
   } finally {
     await cancel();
+    await removeCredential(id);
   }
 }
 
