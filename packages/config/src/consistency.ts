@@ -65,9 +65,6 @@ function checkUpstreams(config: Config, refuse: Refuse): void {
   }
   const port = Number(config.proxy.api_listen.split(':').at(-1));
   if (port < 1 || port > 65_535) refuse(['proxy', 'api_listen'], `${port} is not a port`);
-  if (config.proxy.listen.includes(config.proxy.api_listen)) {
-    refuse(['proxy', 'api_listen'], `${config.proxy.api_listen} is in proxy.listen already`);
-  }
 }
 
 function isLoopback(host: string): boolean {

@@ -11,6 +11,18 @@ export function isTcpEnabled(): boolean {
 }
 
 /**
+ * Before anything is changed. No matter while the proxy has no TCP: then the address is anybody's.
+ * @throws {MH_ERR_CLI_LISTEN}
+ */
+export function checkApiAddress({ proxy }: Config): void {
+  if (!proxy.listen.includes(proxy.api_listen)) return;
+  throw new MetalhubError('MH_ERR_CLI_LISTEN', {
+    details: { addresses: `${proxy.api_listen} twice`, outcome: 'it is in proxy.listen and is proxy.api_listen' },
+    hint: 'choose another proxy.api_listen',
+  });
+}
+
+/**
  * Makes the units say what the configuration does, and restarts the proxy when they did not, which drops nobody.
  *
  * @param isWanted whether the proxy may use TCP at all

@@ -6,7 +6,7 @@ import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { applyListen } from '../listen-socket.js';
 import { missingAddresses } from '../missing-addresses.js';
-import { applyTcp, isTcpEnabled } from '../proxy-tcp.js';
+import { applyTcp, checkApiAddress, isTcpEnabled } from '../proxy-tcp.js';
 import { applyTlsPath } from '../tls/apply-path.js';
 import { checkCertificate } from '../tls/certificate.js';
 import { readCertificateFiles } from '../tls/install.js';
@@ -25,6 +25,7 @@ export const apply: Command = {
     }
     // Before anything is changed: without a certificate the addresses would have nobody to answer there.
     if (config.tls.cert_file !== '') checkCertificate(readCertificateFiles(config.tls), Date.now());
+    if (isTcpEnabled()) checkApiAddress(config);
     const manager = await connectManager();
     try {
       const done: string[] = [];

@@ -3,7 +3,7 @@ import { loadConfig } from '@metalhub/config/load.js';
 import { connectManager } from '@metalhub/systemd/manager.js';
 import { PROXY_API_TOKEN_FILE } from '@metalhub/wire/proxy-api.js';
 import { type Command, print } from '../command.js';
-import { applyTcp } from '../proxy-tcp.js';
+import { applyTcp, checkApiAddress } from '../proxy-tcp.js';
 import { jupyterhubLines } from '../proxy-tcp-drop-in.js';
 import { ensureSecret } from '../secrets.js';
 
@@ -14,6 +14,7 @@ export const proxyEnableTcp: Command = {
   async run(context) {
     requireRoot('enable-tcp');
     const config = loadConfig();
+    checkApiAddress(config);
     await ensureSecret('proxy-api-token');
     const manager = await connectManager();
     try {
