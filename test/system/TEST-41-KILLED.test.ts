@@ -35,7 +35,7 @@ async function mainPid(unit: string): Promise<number> {
   return Number(await unitProperty(machine, unit, 'MainPID'));
 }
 
-async function signal(name: 'KILL' | 'STOP', pid: number): Promise<void> {
+async function signal(name: 'KILL' | 'STOP' | 'CONT', pid: number): Promise<void> {
   await machine.run(['kill', '-s', name, String(pid)]);
 }
 
@@ -167,10 +167,10 @@ t.test('R03: a worker of the proxy that hangs is replaced, and visitors only wai
   const since = await machine.cursor();
   await signal('STOP', pid);
   t.equal((await visitor.navigate('/hub/home')).response.status, 200);
-  t.ok(
-    await machine.waitForEntry({ identifier: 'hub-proxy', since }, /^the worker ended unexpectedly and is replaced/),
-  );
-  t.notOk(await isAlive(pid), 'the old one is dead');
+  t.ok(await machine.waitForEntry({ identifier: 'hub-proxy', since }, /^a worker ended or hangs, and is replaced/));
+  t.ok(await isAlive(pid), 'the old one keeps its connections, in case it goes on');
+  await signal('CONT', pid);
+  t.equal((await visitor.navigate('/hub/home')).response.status, 200);
 });
 
 t.test('R03: hub, spawner and the proxy’s supervisor that hang are ended by systemd and started again', async (t) => {
