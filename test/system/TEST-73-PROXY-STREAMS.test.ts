@@ -15,7 +15,8 @@ const HUB_SIZE = Math.min(SIZE, 256 * MIB);
 const MEMORY_GROWTH = 64 * MIB;
 const FRAME_BYTES = 64 * MIB;
 
-t.setTimeout(1_800_000);
+// A gigabyte each way takes seconds.
+t.setTimeout(300_000 + SIZE / 10_000);
 
 let machine: Machine;
 let rig: ProxyRig;
@@ -87,7 +88,7 @@ function rate(bytes: number, ms: number): string {
 async function download(path: string, cookie: string, size: number): Promise<{ sum: string; sent: string }> {
   let sent: Promise<string> = Promise.resolve('');
   actions.set('download', ({ socket }) => {
-    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
+    socket.write(`HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ${size}\r\n\r\n`);
     sent = writeBlocks(socket, size);
   });
   const socket = await openConnection();
@@ -106,7 +107,9 @@ async function upload(path: string, cookie: string, size: number): Promise<{ sum
     socket.removeAllListeners('data');
     body.push(rest);
     socket.on('data', (chunk: Buffer) => body.push(chunk));
-    void body.done.then(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nthere'));
+    // Nobody reads requests on it any more.
+    const answer = 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nthere';
+    void body.done.then(() => socket.write(answer));
   });
   const socket = await openConnection();
   let answer = '';
