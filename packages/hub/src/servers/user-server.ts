@@ -142,7 +142,7 @@ export class UserServer {
         return;
       }
       if (state === before) return;
-      if (isAtRest(state) && !isAtRest(before)) await this.#afterEnd(before.run, failure);
+      if (isAtRest(state) && !isAtRest(before)) await this.#afterEnd(before.run, state, failure);
       else if (state.phase === 'ready' && before.phase !== 'ready') log.info('running server adopted', this.#fields());
       routes.request();
       await this.#store();
@@ -151,19 +151,20 @@ export class UserServer {
     }
   }
 
-  async #afterEnd(run: Run, failure: Failure): Promise<void> {
+  /** Tells of a run that is over. By the time all is asked for the next start may be under way: nothing ends that one. */
+  async #afterEnd(run: Run, ended: ServerState, failure: Failure): Promise<void> {
     const { log, routes } = this.#services;
     this.#openStartId = undefined;
     await routes.withdraw(this.path).catch(() => routes.request());
-    if (this.#state.phase !== 'failed') {
+    if (ended.phase !== 'failed') {
       log.notice('server ended', this.#fields());
-      this.#feed.finish(stoppedEvent());
+      if (this.#state === ended) this.#feed.finish(stoppedEvent());
       return;
     }
     log.warning('server ended by itself', { ...this.#fields(), code: failure.code, reason: failure.message });
     const told = withLastLines(failure, await this.#lastLines(run), this.unit);
-    if (this.#state.phase === 'failed' && this.#state.failure === failure)
-      this.#state = { phase: 'failed', failure: told };
+    if (this.#state !== ended) return;
+    this.#state = { phase: 'failed', failure: told };
     this.#feed.finish(failedEvent(told));
   }
 

@@ -226,13 +226,16 @@ export class ProxyPeer {
   revocations: { session_id: string; until: number }[] = [];
   pid = 100;
   isBroken = false;
+  /** Requests that come before it resolves are answered after it. */
+  isBusy: Promise<void> | undefined;
   #server: HttpServer | undefined;
 
   async open(path: string): Promise<void> {
     const server = createHttpServer((request, response) => {
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
-      request.on('end', () => {
+      request.on('end', async () => {
+        await this.isBusy;
         if (this.isBroken) return void request.socket.destroy();
         const body: unknown = chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString());
         const [status, answer] = this.#answer(request.method ?? '', request.url ?? '', body);
