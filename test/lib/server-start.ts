@@ -1,11 +1,23 @@
-import type { Machine } from './machine.js';
-import { fieldOf, readEvents, type Visitor } from './visitor.js';
+import { createUser, installDeb } from './deb.js';
+import { bootMachine, type Machine } from './machine.js';
+import { fieldOf, readEvents, Visitor } from './visitor.js';
 
 /** Everything that a visitor's start of a server ended with: the last event of its progress stream. */
 export type Outcome = Record<string, unknown>;
 
 const RETRY_MS = 200;
 const PATIENCE_MS = 90_000;
+
+/** A machine with the package installed, and a visitor who is logged in as its user anna. */
+export async function bootWithAnna(): Promise<{ machine: Machine; visitor: Visitor }> {
+  const machine = await bootMachine({ image: 'jupyter' });
+  await installDeb(machine);
+  await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
+  await machine.enterNetwork();
+  const visitor = new Visitor();
+  await visitor.logIn('anna', 'correct horse');
+  return { machine, visitor };
+}
 
 /** Presses a button of the home page. */
 export async function press(visitor: Visitor, action: 'spawn' | 'stop'): Promise<void> {

@@ -1,8 +1,8 @@
 import t from 'tap';
-import { createUser, installDeb } from '../lib/deb.js';
-import { bootMachine, type Machine } from '../lib/machine.js';
+import type { Machine } from '../lib/machine.js';
 import { ServerEvents } from '../lib/server-events.js';
-import { fieldOf, Visitor } from '../lib/visitor.js';
+import { bootWithAnna, start } from '../lib/server-start.js';
+import { Visitor } from '../lib/visitor.js';
 
 t.setTimeout(900_000);
 
@@ -13,15 +13,8 @@ let visitor: Visitor;
 let events: ServerEvents;
 
 t.before(async () => {
-  machine = await bootMachine({ image: 'jupyter' });
-  await installDeb(machine);
-  await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
-  await machine.enterNetwork();
-  visitor = new Visitor();
-  await visitor.logIn('anna', 'correct horse');
-  const home = await visitor.navigate('/hub/home');
-  await visitor.submit('/hub/spawn', { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
-  await untilServerAnswers();
+  ({ machine, visitor } = await bootWithAnna());
+  t.match(await start(visitor, 'anna'), { ready: true });
   events = await ServerEvents.open(visitor, 'anna');
 });
 
@@ -29,14 +22,6 @@ t.teardown(async () => {
   events?.close();
   await machine?.stop();
 });
-
-async function untilServerAnswers(): Promise<void> {
-  for (let tries = 0; tries < 300; tries++) {
-    if ((await visitor.navigate('/user/anna/api/status')).response.status === 200) return;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  throw new Error('the server did not start');
-}
 
 async function apply(listen: readonly string[]) {
   const proxy = `[proxy]\nlisten = ${JSON.stringify(listen)}\ninsecure = true\n`;

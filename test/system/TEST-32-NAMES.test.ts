@@ -4,7 +4,8 @@ import { type RawData, WebSocket } from 'ws';
 import { PUBLIC_URL } from '../lib/browser.js';
 import { installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { fieldOf, readEvents, Visitor } from '../lib/visitor.js';
+import { press, start } from '../lib/server-start.js';
+import { Visitor } from '../lib/visitor.js';
 
 t.setTimeout(900_000);
 
@@ -58,19 +59,6 @@ async function addAccounts(names: readonly string[]): Promise<void> {
   await machine.run(['python3', '-c', program], { input: JSON.stringify({ names, hash }) });
 }
 
-async function press(visitor: Visitor, action: 'spawn' | 'stop'): Promise<void> {
-  const home = await visitor.navigate('/hub/home');
-  await visitor.submit(`/hub/${action}`, { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
-}
-
-async function start(visitor: Visitor, encoded: string): Promise<Record<string, unknown>> {
-  await press(visitor, 'spawn');
-  const headers = { accept: 'text/event-stream' };
-  const response = await visitor.request(`/hub/api/users/${encoded}/server/progress`, { headers });
-  for await (const event of readEvents(response)) if (event['ready'] === true || event['failed'] === true) return event;
-  throw new Error(`no outcome: ${response.status}`);
-}
-
 async function keyOf(name: string): Promise<string> {
   const { users } = JSON.parse(await machine.run(['hubctl', 'users', '--json'])) as { users: UserReport[] };
   const user = users.find((report) => report.name === name);
@@ -119,7 +107,7 @@ for (const [name, encoded] of NAMES) {
     t.equal(home.response.status, 200);
     t.equal(home.path, '/hub/home');
     const event = await start(visitor, encoded);
-    t.equal(event['ready'], true, JSON.stringify(event));
+    t.match(event, { ready: true });
     const status = await visitor.navigate(`/user/${encoded}/api/status`);
     t.equal(status.response.status, 200);
     t.hasProp(JSON.parse(status.text), 'kernels', 'it is the server that answers');
@@ -160,7 +148,7 @@ t.test('A11: names that look the same as keys get keys, homes and files of their
   for (const name of ['same.name', 'same_name', 'Same-Name']) {
     const visitor = new Visitor();
     t.equal((await visitor.logIn(name, PASSWORD)).path, '/hub/home');
-    t.equal((await start(visitor, name))['ready'], true, name);
+    t.match(await start(visitor, name), { ready: true }, name);
     keys.push(await keyOf(name));
     const path = `/user/${name}/api/contents`;
     await visitor.navigate(path);

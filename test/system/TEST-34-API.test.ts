@@ -117,16 +117,7 @@ time.sleep(600)
   t.ok(Number(await machine.readFile('/tmp/held')) > 256, 'more than are let in were tried');
   const used = Number(await machine.shell('ls /proc/$(systemctl show -P MainPID hub)/fd | wc -l'));
   t.ok(used < 400, `${used} descriptors are used`);
-  const login = await machine.run([
-    'curl',
-    '-s',
-    '-o',
-    '/dev/null',
-    '-w',
-    '%{http_code}',
-    'http://127.0.0.1:8000/hub/login',
-  ]);
-  t.equal(login, '200');
+  t.equal((await new Visitor().request('/hub/login')).status, 200);
   await machine.run(['systemctl', 'stop', 'holder']);
   await machine.shell(`until curl -sf --max-time 5 ${API}/hub/api >/dev/null; do sleep 0.2; done`, {
     timeoutMs: 30_000,
@@ -140,16 +131,7 @@ t.test('a port that something else has keeps nobody from the pages, and is named
   const refused = await machine.exec(['hubctl', 'api', 'enable']);
   t.match(refused, { code: 1, stderr: /hub-api\.socket.*\n.*ss -ltnp/ });
   t.equal((await machine.run(['systemctl', 'is-active', 'hub'])).trim(), 'active');
-  const login = await machine.run([
-    'curl',
-    '-s',
-    '-o',
-    '/dev/null',
-    '-w',
-    '%{http_code}',
-    'http://127.0.0.1:8000/hub/login',
-  ]);
-  t.equal(login, '200');
+  t.equal((await new Visitor().request('/hub/login')).status, 200);
   t.match(
     (await machine.exec(['hubctl', 'doctor'])).stdout,
     /FAILED +API at 127\.0\.0\.1:8081: hub-api\.socket is failed/,

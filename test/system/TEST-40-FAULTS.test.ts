@@ -1,7 +1,7 @@
 import t from 'tap';
-import { createUser, installDeb } from '../lib/deb.js';
-import { bootMachine, type Machine } from '../lib/machine.js';
-import { fieldOf, readEvents, Visitor } from '../lib/visitor.js';
+import type { Machine } from '../lib/machine.js';
+import { bootWithAnna, outcomeOf, press, start, useProgram } from '../lib/server-start.js';
+import { fieldOf, Visitor } from '../lib/visitor.js';
 
 const CONFIG = '/etc/metalhub/metalhub.toml';
 const LOGIN = '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }\n';
@@ -12,41 +12,12 @@ let machine: Machine;
 let visitor: Visitor;
 
 t.before(async () => {
-  machine = await bootMachine({ image: 'jupyter' });
-  await installDeb(machine);
-  await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
-  await machine.enterNetwork();
-  visitor = new Visitor();
-  await visitor.logIn('anna', 'correct horse');
+  ({ machine, visitor } = await bootWithAnna());
 });
 
 t.teardown(async () => {
   await machine?.stop();
 });
-
-async function press(action: 'spawn' | 'stop'): Promise<void> {
-  const home = await visitor.navigate('/hub/home');
-  await visitor.submit(`/hub/${action}`, { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
-}
-
-async function outcome(): Promise<Record<string, unknown>> {
-  const headers = { accept: 'text/event-stream' };
-  for (let tries = 0; tries < 50; tries++) {
-    const response = await visitor.request('/hub/api/users/anna/server/progress', { headers });
-    if (response.status === 200) {
-      for await (const event of readEvents(response))
-        if (event['ready'] === true || event['failed'] === true) return event;
-    }
-    // The hub restarted in the middle: the stream ended, the start goes on.
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  throw new Error('the start neither succeeded nor failed');
-}
-
-async function start(): Promise<Record<string, unknown>> {
-  await press('spawn');
-  return outcome();
-}
 
 async function serverAnswers(): Promise<number> {
   return (await visitor.navigate('/user/anna/api/status')).response.status;
@@ -54,16 +25,6 @@ async function serverAnswers(): Promise<number> {
 
 async function isActive(unit: string): Promise<string> {
   return (await machine.exec(['systemctl', 'is-active', unit])).stdout.trim();
-}
-
-/** A profile whose "Python" is a script of ours, the second one; the first is the real one. */
-async function useProgram(script: string): Promise<void> {
-  await machine.writeFile('/opt/odd/python', `#!/bin/bash\n${script}\n`, 0o755);
-  await machine.writeFile(
-    CONFIG,
-    `${LOGIN}[server]\nstart_timeout_sec = 3\n[[profile]]\nname = "odd"\npython = "/opt/odd/python"\n`,
-  );
-  await machine.run(['hubctl', 'apply']);
 }
 
 async function useDefaults(): Promise<void> {
@@ -129,7 +90,7 @@ t.test('without Jupyter a start fails long before the time-out and names the pac
     '/usr/lib/python3/dist-packages/jupyterlab.away',
   ]);
   const begin = performance.now();
-  const event = await start();
+  const event = await start(visitor, 'anna');
   t.equal(event['failed'], true);
   t.match(JSON.stringify(event), /apt install jupyterlab/);
   const ms = performance.now() - begin;
@@ -144,8 +105,8 @@ t.test('without Jupyter a start fails long before the time-out and names the pac
 });
 
 t.test('a server that exits at once is explained with its own last lines', async (t) => {
-  await useProgram('echo "cannot open frobnicator.so"; exit 3');
-  const event = await start();
+  await useProgram(machine, 'echo "cannot open frobnicator.so"; exit 3', 3);
+  const event = await start(visitor, 'anna');
   t.equal(event['failed'], true);
   t.match(JSON.stringify(event), /cannot open frobnicator\.so/);
   t.match((await visitor.navigate('/hub/home')).text, /cannot open frobnicator\.so/, 'also on the home page');
@@ -153,9 +114,11 @@ t.test('a server that exits at once is explained with its own last lines', async
 
 t.test('a server that prints its secrets shows them to nobody', async (t) => {
   await useProgram(
+    machine,
     'cat "$CREDENTIALS_DIRECTORY"/*; echo; cp "$CREDENTIALS_DIRECTORY"/server.json "$HOME/seen"; exit 1',
+    3,
   );
-  const event = await start();
+  const event = await start(visitor, 'anna');
   t.equal(event['failed'], true);
   const seen = await machine.readFile('/var/lib/private/metalhub/home/anna/seen');
   const { token } = JSON.parse(seen) as { token: string };
@@ -166,12 +129,12 @@ t.test('a server that prints its secrets shows them to nobody', async (t) => {
 });
 
 t.test('a server that hangs is ended at the time-out, and a Stop ends it before', async (t) => {
-  await useProgram('sleep infinity');
-  const event = await start();
+  await useProgram(machine, 'sleep infinity', 3);
+  const event = await start(visitor, 'anna');
   t.equal(event['failed'], true);
   t.match(JSON.stringify(event), /3 seconds/);
-  await press('spawn');
-  await press('stop');
+  await press(visitor, 'spawn');
+  await press(visitor, 'stop');
   const home = await visitor.navigate('/hub/home');
   t.match(home.text, /Start|Try again/);
   t.equal(await isActive('jupyter-anna.service'), 'inactive');
@@ -183,17 +146,17 @@ t.test('two Starts at once start one server', async (t) => {
   const form = { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' };
   const since = await machine.cursor();
   await Promise.all([1, 2, 3, 4].map(() => visitor.submit('/hub/spawn', form)));
-  t.equal((await outcome())['ready'], true);
+  t.match(await outcomeOf(visitor, 'anna'), { ready: true });
   t.equal(await serverAnswers(), 200);
   const started = (await machine.journal({ since, unit: 'jupyter-anna.service' })).filter(({ message }) =>
     /^Started /.test(message),
   );
   t.equal(started.length, 1);
-  await press('stop');
+  await press(visitor, 'stop');
 });
 
 t.test('R06: while the hub is down a running server answers, and hub pages say so', async (t) => {
-  t.equal((await start())['ready'], true);
+  t.match(await start(visitor, 'anna'), { ready: true });
   t.equal(await serverAnswers(), 200);
   await machine.run(['systemctl', 'stop', 'hub.socket', 'hub-admin.socket', 'hub.service']);
   t.equal((await visitor.request('/user/anna/api/status')).status, 200);
@@ -202,11 +165,11 @@ t.test('R06: while the hub is down a running server answers, and hub pages say s
   t.match(page.text, /http-equiv="?refresh/);
   await machine.run(['systemctl', 'start', 'hub.socket', 'hub-admin.socket', 'hub.service']);
   t.match((await visitor.navigate('/hub/home')).text, /Running/, 're-adopted');
-  await press('stop');
+  await press(visitor, 'stop');
 });
 
 t.test('R07: a full disk refuses new logins with a reason, keeps what runs, and mends itself', async (t) => {
-  t.equal((await start())['ready'], true);
+  t.match(await start(visitor, 'anna'), { ready: true });
   t.equal(await serverAnswers(), 200);
   await machine.shell(`
     systemctl stop hub.service
@@ -227,7 +190,7 @@ t.test('R07: a full disk refuses new logins with a reason, keeps what runs, and 
     systemctl stop hub.service
     umount /var/lib/metalhub/hub
     systemctl start hub.service`);
-  await press('stop');
+  await press(visitor, 'stop');
 });
 
 t.test('a database of a newer version is refused with a clear message and left alone', async (t) => {
@@ -256,12 +219,12 @@ t.test('R05: stopping the proxy really stops listening, and a start brings it ba
 });
 
 t.test('a reboot keeps logins and files, and servers are offered again', async (t) => {
-  t.equal((await start())['ready'], true);
+  t.match(await start(visitor, 'anna'), { ready: true });
   await machine.run(['sh', '-c', 'echo kept > /var/lib/private/metalhub/home/anna/mark']);
   await machine.reboot();
   const home = await visitor.navigate('/hub/home');
   t.match(home.text, />Start</);
-  t.equal((await start())['ready'], true);
+  t.match(await start(visitor, 'anna'), { ready: true });
   t.equal(await machine.readFile('/var/lib/private/metalhub/home/anna/mark'), 'kept\n');
-  await press('stop');
+  await press(visitor, 'stop');
 });

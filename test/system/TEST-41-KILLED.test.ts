@@ -1,7 +1,6 @@
 import t from 'tap';
-import { createUser, installDeb } from '../lib/deb.js';
-import { bootMachine, type Machine } from '../lib/machine.js';
-import { outcomeOf, press, start, unitProperty, until, useProgram } from '../lib/server-start.js';
+import type { Machine } from '../lib/machine.js';
+import { bootWithAnna, outcomeOf, press, start, unitProperty, until, useProgram } from '../lib/server-start.js';
 import { fieldOf, Visitor } from '../lib/visitor.js';
 
 const SERVICE = 'jupyter-anna.service';
@@ -13,12 +12,7 @@ let machine: Machine;
 let visitor: Visitor;
 
 t.before(async () => {
-  machine = await bootMachine({ image: 'jupyter' });
-  await installDeb(machine);
-  await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
-  await machine.enterNetwork();
-  visitor = new Visitor();
-  await visitor.logIn('anna', 'correct horse');
+  ({ machine, visitor } = await bootWithAnna());
 });
 
 t.teardown(async () => {
@@ -67,7 +61,7 @@ for (const [name, findPid] of DAEMONS) {
     await signal('KILL', pid);
     t.equal(await unitProperty(machine, SERVICE, 'ActiveState'), 'activating', 'it was in the middle');
     const event = await outcomeOf(visitor, 'anna');
-    t.equal(event['ready'], true, JSON.stringify(event));
+    t.match(event, { ready: true });
     t.notOk(await isAlive(pid));
     t.equal((await visitor.navigate('/user/anna/api/status')).response.status, 200);
     t.equal(await unitProperty(machine, SERVICE, 'InvocationID'), invocation, 'the one that was being started');
@@ -88,7 +82,7 @@ t.test(
     t.equal(event['failed'], true);
     t.match(JSON.stringify(event), /ended before it was ready \(signal, status 9\)/);
     t.equal(await unitProperty(machine, 'jupyter-anna.socket', 'ActiveState'), 'inactive');
-    t.equal((await start(visitor, 'anna'))['ready'], true);
+    t.match(await start(visitor, 'anna'), { ready: true });
     await press(visitor, 'stop');
   },
 );
@@ -175,7 +169,7 @@ t.test('R03: a worker of the proxy that hangs is replaced, and visitors only wai
 
 t.test('R03: hub, spawner and the proxy’s supervisor that hang are ended by systemd and started again', async (t) => {
   await useProgram(machine, 'exec /usr/bin/python3 "$@"');
-  t.equal((await start(visitor, 'anna'))['ready'], true);
+  t.match(await start(visitor, 'anna'), { ready: true });
   t.equal((await visitor.navigate('/user/anna/api/status')).response.status, 200);
   const units = ['hub.service', 'hub-proxy.service', 'hub-spawner.service'];
   const before = await Promise.all(units.map(mainPid));
@@ -186,7 +180,7 @@ t.test('R03: hub, spawner and the proxy’s supervisor that hang are ended by sy
   t.equal((await visitor.navigate('/hub/home')).response.status, 200);
   t.equal((await visitor.request('/user/anna/api/status')).status, 200);
   await press(visitor, 'stop');
-  t.equal((await start(visitor, 'anna'))['ready'], true);
+  t.match(await start(visitor, 'anna'), { ready: true });
   for (const [index, unit] of units.entries()) t.not(await mainPid(unit), before[index], unit);
   await press(visitor, 'stop');
 });

@@ -51,7 +51,7 @@ t.test(
   async (t) => {
     await fill(PROXY_STATE);
     const event: Outcome = await start(anna, 'anna');
-    t.equal(event['ready'], true, JSON.stringify(event));
+    t.match(event, { ready: true });
     t.ok(await isRunning('anna'));
     const page = await anna.navigate('/user/anna/lab');
     t.equal(page.response.status, 503);
@@ -84,7 +84,7 @@ t.test('R07: with room again the route comes by itself', async (t) => {
 t.test('R07: while the proxy cannot store, a logout ends what is open, and Stop stops', async (t) => {
   const other = new Visitor();
   await other.logIn('bert', 'correct horse');
-  t.equal((await start(other, 'bert'))['ready'], true);
+  t.match(await start(other, 'bert'), { ready: true });
   t.equal((await other.navigate('/user/bert/api/status')).response.status, 200);
   await fill(PROXY_STATE);
   const home = await other.navigate('/hub/home');
@@ -96,7 +96,7 @@ t.test('R07: while the proxy cannot store, a logout ends what is open, and Stop 
   t.notOk(await isRunning('bert'));
   t.match((await other.navigate('/hub/home')).text, />Start</);
   await empty(PROXY_STATE);
-  t.equal((await start(other, 'bert'))['ready'], true);
+  t.match(await start(other, 'bert'), { ready: true });
   t.equal((await other.navigate('/user/bert/api/status')).response.status, 200);
   await press(other, 'stop');
 });
@@ -116,7 +116,7 @@ t.test(
     t.notMatch((await machine.exec(['cat', `${STATE}/spawner/leases.json`])).stdout, 'carl');
     t.equal((await anna.request('/user/anna/api/status')).status, 200);
     await empty(STATE);
-    t.equal((await start(carl, 'carl'))['ready'], true, 'without anybody doing anything');
+    t.match(await start(carl, 'carl'), { ready: true }, 'without anybody doing anything');
   },
 );
 
@@ -135,7 +135,7 @@ t.test('R07: a spawner that cannot lease refuses the start with the reason', asy
   t.match(JSON.stringify(event), /free space under \/var\/lib\/metalhub/i);
   t.equal((await machine.exec(['getent', 'passwd', 'jupyter-dora'])).code, 2, 'no account was published');
   await empty(`${STATE}/spawner`);
-  t.equal((await start(dora, 'dora'))['ready'], true);
+  t.match(await start(dora, 'dora'), { ready: true });
   await press(dora, 'stop');
 });
 

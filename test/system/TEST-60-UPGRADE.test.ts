@@ -2,11 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { createUser, installDeb } from '../lib/deb.js';
-import { bootMachine, type Machine } from '../lib/machine.js';
+import { installDeb } from '../lib/deb.js';
+import type { Machine } from '../lib/machine.js';
 import { makeNextDeb, NEXT_VERSION } from '../lib/next-deb.js';
 import { ServerEvents } from '../lib/server-events.js';
-import { fieldOf, Visitor } from '../lib/visitor.js';
+import { bootWithAnna, start, unitProperty } from '../lib/server-start.js';
+import type { Visitor } from '../lib/visitor.js';
 
 t.setTimeout(900_000);
 
@@ -15,18 +16,8 @@ let machine: Machine;
 let visitor: Visitor;
 
 t.before(async () => {
-  machine = await bootMachine({ image: 'jupyter' });
-  await installDeb(machine);
-  await createUser(machine, 'anna', 'correct horse', { groups: ['metalhub-users'] });
-  await machine.enterNetwork();
-  visitor = new Visitor();
-  await visitor.logIn('anna', 'correct horse');
-  const home = await visitor.navigate('/hub/home');
-  await visitor.submit('/hub/spawn', { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
-  for (let tries = 0; (await visitor.navigate('/user/anna/api/status')).response.status !== 200; tries++) {
-    if (tries === 300) throw new Error('the server did not start');
-    await pause(200);
-  }
+  ({ machine, visitor } = await bootWithAnna());
+  t.match(await start(visitor, 'anna'), { ready: true });
 });
 
 t.teardown(async () => {
@@ -36,10 +27,6 @@ t.teardown(async () => {
 
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-async function unitState(unit: string, property: string): Promise<string> {
-  return (await machine.run(['systemctl', 'show', '--value', `--property=${property}`, unit])).trim();
 }
 
 /** Asks for the page again and again; the problems found when `end()` is called. */
@@ -71,9 +58,9 @@ function askForEver(path: string) {
 t.test('R01: an upgrade fails no request, closes no WebSocket, restarts no server and ends no login', async (t) => {
   const next = makeNextDeb(directory);
   const events = await ServerEvents.open(visitor, 'anna');
-  const before = await unitState('jupyter-anna.service', 'InvocationID');
+  const before = await unitProperty(machine, 'jupyter-anna.service', 'InvocationID');
   const daemons = ['hub.service', 'hub-proxy.service', 'hub-spawner.service'];
-  const pids = await Promise.all(daemons.map((unit) => unitState(unit, 'MainPID')));
+  const pids = await Promise.all(daemons.map((unit) => unitProperty(machine, unit, 'MainPID')));
   const since = await machine.cursor();
   const loops = ['/user/anna/api/status', '/hub/health'].map(askForEver);
   await installDeb(machine, next);
@@ -85,11 +72,11 @@ t.test('R01: an upgrade fails no request, closes no WebSocket, restarts no serve
     t.ok(count > 50, `${count} requests`);
   }
   t.equal(await machine.run(['dpkg-query', '--show', 'metalhub']), `metalhub\t${NEXT_VERSION}\n`);
-  const newPids = await Promise.all(daemons.map((unit) => unitState(unit, 'MainPID')));
+  const newPids = await Promise.all(daemons.map((unit) => unitProperty(machine, unit, 'MainPID')));
   for (const [index, unit] of daemons.entries()) t.not(newPids[index], pids[index], `${unit} was restarted`);
   t.ok(await events.answers(), 'the WebSocket is open and answers');
-  t.equal(await unitState('jupyter-anna.service', 'InvocationID'), before);
-  t.equal(await unitState('jupyter-anna.service', 'ActiveState'), 'active');
+  t.equal(await unitProperty(machine, 'jupyter-anna.service', 'InvocationID'), before);
+  t.equal(await unitProperty(machine, 'jupyter-anna.service', 'ActiveState'), 'active');
   t.match((await visitor.navigate('/hub/home')).text, /Running/, 'logged in, and the hub knows the server');
   events.close();
   await machine.assertCleanJournal([], since);

@@ -5,7 +5,8 @@ import t from 'tap';
 import { createUser, installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { openConnection, ProxyRig, requestHead, visit, visitDuring } from '../lib/proxy-rig.js';
-import { fieldOf, readEvents, Visitor } from '../lib/visitor.js';
+import { start } from '../lib/server-start.js';
+import { Visitor } from '../lib/visitor.js';
 
 const CONFIG = '/etc/metalhub/metalhub.toml';
 const LOGIN = '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }\n';
@@ -56,12 +57,7 @@ t.test(
   async (t) => {
     const visitor = new Visitor();
     await visitor.logIn('anna', 'correct horse');
-    const home = await visitor.navigate('/hub/home');
-    await visitor.submit('/hub/spawn', { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
-    const progress = await visitor.request('/hub/api/users/anna/server/progress', {
-      headers: { accept: 'text/event-stream' },
-    });
-    for await (const event of readEvents(progress)) if (event['ready'] === true || event['failed'] === true) break;
+    t.match(await start(visitor, 'anna'), { ready: true });
     const unit = 'jupyter-anna.service';
     const [pid = '', uid = ''] = (await machine.run(['systemctl', 'show', '-P', 'MainPID', '-P', 'UID', unit])).split(
       '\n',
