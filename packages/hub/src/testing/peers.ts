@@ -1,4 +1,9 @@
-import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
 import { createServer, type Server } from 'node:net';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
@@ -234,14 +239,7 @@ export class ProxyPeer {
     const server = createHttpServer((request, response) => {
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
-      request.on('end', async () => {
-        await this.isBusy;
-        if (this.isBroken) return void request.socket.destroy();
-        const body: unknown = chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString());
-        const [status, answer] = this.#answer(request.method ?? '', request.url ?? '', body);
-        response.writeHead(status, { 'content-type': 'application/json' });
-        response.end(answer === undefined ? '' : JSON.stringify(answer));
-      });
+      request.on('end', () => void this.#respond(request, response, Buffer.concat(chunks)));
     });
     await listen(server, path);
     this.#server = server;
@@ -249,6 +247,15 @@ export class ProxyPeer {
 
   async close(): Promise<void> {
     await new Promise((resolve) => this.#server?.close(resolve));
+  }
+
+  async #respond(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void> {
+    await this.isBusy;
+    if (this.isBroken) return void request.socket.destroy();
+    const sent: unknown = body.length === 0 ? undefined : JSON.parse(body.toString());
+    const [status, answer] = this.#answer(request.method ?? '', request.url ?? '', sent);
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(answer === undefined ? '' : JSON.stringify(answer));
   }
 
   #answer(method: string, url: string, body: unknown): [number, unknown?] {
