@@ -1,8 +1,12 @@
+import { once } from 'node:events';
+import { connect, type PeerCertificate } from 'node:tls';
 import type { Machine } from './machine.js';
 
+/** The name that the certificates are for. */
+export const HOST = 'hub.example.org';
 /** Where certbot keeps the certificates of a name. */
-export const LIVE = '/etc/letsencrypt/live/hub.example.org';
-const ARCHIVE = '/etc/letsencrypt/archive/hub.example.org';
+export const LIVE = `/etc/letsencrypt/live/${HOST}`;
+const ARCHIVE = `/etc/letsencrypt/archive/${HOST}`;
 
 export interface CertificateOptions {
   /** Days from now; negative: expired. */
@@ -15,7 +19,7 @@ export interface CertificateOptions {
  * @returns its serial number
  */
 export async function renew(machine: Machine, number: number, options: CertificateOptions = {}): Promise<string> {
-  const { days = 90, name = 'hub.example.org' } = options;
+  const { days = 90, name = HOST } = options;
   const files = `-keyout ${ARCHIVE}/privkey${number}.pem -out ${ARCHIVE}/fullchain${number}.pem`;
   const names = `DNS:${name},DNS:localhost,IP:127.0.0.1`;
   const dates =
@@ -38,4 +42,22 @@ export async function link(machine: Machine, number: number): Promise<void> {
       rm -f ${LIVE}/$file.pem
       ln -s ${ARCHIVE}/"$file"${number}.pem ${LIVE}/$file.pem
     done`);
+}
+
+/** The certificate that a new connection to a port of this machine is shown. */
+export async function shown(port: number): Promise<PeerCertificate> {
+  const socket = connect({ port, host: '127.0.0.1', servername: HOST, rejectUnauthorized: false });
+  await once(socket, 'secureConnect');
+  const certificate = socket.getPeerCertificate();
+  socket.destroy();
+  return certificate;
+}
+
+/** @param serial of the certificate. @throws it is not in use after three minutes */
+export async function untilShown(port: number, serial: string): Promise<void> {
+  for (let tries = 0; tries < 900; tries++) {
+    if ((await shown(port)).serialNumber === serial) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error(`certificate ${serial} does not come into use`);
 }

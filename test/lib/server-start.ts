@@ -55,7 +55,7 @@ export async function unitProperty(machine: Machine, unit: string, name: string)
 }
 
 /** Waits until something of the machine is so. @throws after a while, with what was waited for */
-export async function until(what: string, isSo: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+export async function until(what: string, isSo: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   while (!(await isSo())) {
     if (performance.now() > endMs) throw new Error(`not within ${timeoutMs} ms: ${what}`);

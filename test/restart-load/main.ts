@@ -1,4 +1,5 @@
-import { RequestClient, type RequestsReport } from './requests.js';
+import { Http2Way } from './http2-way.js';
+import { Http1Way, type Method, RequestClient, type RequestsReport, type Way } from './requests.js';
 import { EchoSockets, type SocketsReport } from './sockets.js';
 import type { Target } from './target.js';
 import { startDownload, startUpload, type Transfer, type TransferReport } from './transfers.js';
@@ -8,7 +9,7 @@ export interface LoadOrder {
   readonly target: Target;
   readonly sockets: number;
   readonly messagesPerSecond: number;
-  /** Clients without a pause between their requests: of each kind (GET, POST, new and kept connections) one. */
+  /** Clients without a pause between their requests: of each kind (GET, POST, new and kept connections, over TLS HTTP/2, too) one. */
   readonly clients: boolean;
   /** Clients on kept connections with a random pause, up to so many milliseconds. */
   readonly pausing: number;
@@ -29,21 +30,21 @@ async function run(order: LoadOrder): Promise<void> {
   await sockets.open(target, order.sockets);
   sockets.start(order.messagesPerSecond);
   const clients = new Map<string, RequestClient>();
+  const { prefix } = target;
+  function addClient(way: Way, method: Method, maxPauseMs = 0): void {
+    const name = `${method} on ${way.name}${maxPauseMs > 0 ? ` after pauses ${clients.size}` : ''}`;
+    clients.set(name, new RequestClient(way, { prefix, method, maxPauseMs }));
+  }
   if (order.clients) {
     for (const method of ['GET', 'POST'] as const) {
-      for (const isKeptAlive of [false, true]) {
-        const name = `${method} on ${isKeptAlive ? 'kept' : 'new'} connections`;
-        clients.set(name, new RequestClient(target, { isKeptAlive, method }));
-      }
+      for (const isKeptAlive of [false, true]) addClient(new Http1Way(target, isKeptAlive), method);
+      if (target.ca !== undefined) addClient(new Http2Way(target), method);
     }
   }
   for (let index = 0; index < order.pausing; index++) {
-    const method = index % 2 === 0 ? 'GET' : 'POST';
-    const { maxPauseMs } = order;
-    clients.set(
-      `${method} after pauses ${index}`,
-      new RequestClient(target, { isKeptAlive: true, method, maxPauseMs }),
-    );
+    const isHttp2 = target.ca !== undefined && index % 4 >= 2;
+    const way = isHttp2 ? new Http2Way(target) : new Http1Way(target, true);
+    addClient(way, index % 2 === 0 ? 'GET' : 'POST', order.maxPauseMs);
   }
   const transfers: Transfer[] =
     order.transferBytes === 0

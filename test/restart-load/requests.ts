@@ -12,28 +12,39 @@ export interface RequestsReport {
   readonly times: TimesSummary;
 }
 
-interface Options {
-  readonly isKeptAlive: boolean;
-  readonly method: 'GET' | 'POST';
+/** How the requests of a client travel. */
+export interface Way {
+  /** For messages. */
+  readonly name: string;
+  readonly reconnects: number;
+  readonly closedIdle: number;
+  /** @throws when there is no right answer */
+  ask(method: Method, path: string, body: Buffer | undefined): Promise<{ status: number; body: Buffer }>;
+  /** Ends what is open. */
+  drop(): void;
+}
+
+export type Method = 'GET' | 'POST';
+
+export interface RequestClientOptions {
+  readonly prefix: string;
+  readonly method: Method;
   /** Longest pause before a request, milliseconds; none by default. A random part of it is waited. */
   readonly maxPauseMs?: number;
 }
 
 /** One client: one request after the other, each answer compared with what it must be. */
 export class RequestClient {
-  readonly #target: Target;
-  readonly #options: Options;
+  readonly #way: Way;
+  readonly #options: RequestClientOptions;
   readonly #failures: string[] = [];
   readonly #times = new Times();
-  #socket: Socket | undefined;
   #count = 0;
-  #reconnects = 0;
-  #closedIdle = 0;
   #isEnding = false;
   readonly #running: Promise<void>;
 
-  constructor(target: Target, options: Options) {
-    this.#target = target;
+  constructor(way: Way, options: RequestClientOptions) {
+    this.#way = way;
     this.#options = options;
     this.#running = this.#run();
   }
@@ -41,13 +52,13 @@ export class RequestClient {
   async end(): Promise<RequestsReport> {
     this.#isEnding = true;
     await this.#running;
-    this.#socket?.destroy();
-    const [reconnects, closedIdle, failures] = [this.#reconnects, this.#closedIdle, this.#failures];
-    return { answered: this.#count, reconnects, closedIdle, failures, times: this.#times.summary() };
+    this.#way.drop();
+    const { reconnects, closedIdle } = this.#way;
+    return { answered: this.#count, reconnects, closedIdle, failures: this.#failures, times: this.#times.summary() };
   }
 
   async #run(): Promise<void> {
-    const { maxPauseMs = 0 } = this.#options;
+    const { maxPauseMs = 0, method } = this.#options;
     while (!this.#isEnding) {
       if (maxPauseMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.random() * maxPauseMs));
       if (this.#isEnding) return;
@@ -57,38 +68,63 @@ export class RequestClient {
         this.#count += 1;
         this.#times.add(performance.now() - begin);
       } catch (error) {
-        this.#failures.push(`${new Date().toISOString()} ${describe(this.#options)}: ${String(error)}`);
-        this.#socket?.destroy();
-        this.#socket = undefined;
+        this.#failures.push(`${new Date().toISOString()} ${method} on ${this.#way.name}: ${String(error)}`);
+        this.#way.drop();
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     }
   }
 
   async #ask(): Promise<void> {
-    const { isKeptAlive, method } = this.#options;
-    if (this.#socket?.readableEnded === true) {
-      this.#closedIdle += 1;
-      this.#drop();
-    }
-    this.#socket ??= await openConnection(this.#target);
-    const path = `echo?n=${this.#count}`;
+    const { method, prefix } = this.#options;
+    const path = `${prefix}echo?n=${this.#count}`;
     const sent = method === 'POST' ? Buffer.alloc(1 + ((this.#count * 7919) % 20_000), this.#count % 251) : undefined;
-    const fields = sent === undefined ? [] : [`Content-Length: ${sent.length}`];
-    if (!isKeptAlive) fields.push('Connection: close');
-    const head = requestHead(this.#target, method, path, fields);
-    this.#socket.write(sent === undefined ? head : Buffer.concat([Buffer.from(head), sent]));
-    const answer = await readAnswer(this.#socket);
-    const expected = sent ?? Buffer.from(`answer to ${this.#target.prefix}${path}`);
+    const answer = await this.#way.ask(method, path, sent);
     if (answer.status !== 200) throw new Error(`status ${answer.status}: ${answer.body.toString('latin1', 0, 200)}`);
-    if (!answer.body.equals(expected)) throw new Error(`wrong body of ${answer.body.length} bytes`);
-    if (answer.isLast || !isKeptAlive) this.#drop();
+    if (!answer.body.equals(sent ?? Buffer.from(`answer to ${path}`))) {
+      throw new Error(`wrong body of ${answer.body.length} bytes`);
+    }
+  }
+}
+
+/** HTTP/1.1, on one connection as long as it lasts or on a new one each time. */
+export class Http1Way implements Way {
+  readonly name: string;
+  readonly #target: Target;
+  readonly #isKeptAlive: boolean;
+  #socket: Socket | undefined;
+  reconnects = 0;
+  closedIdle = 0;
+
+  constructor(target: Target, isKeptAlive: boolean) {
+    this.name = isKeptAlive ? 'a kept connection' : 'a new connection';
+    this.#target = target;
+    this.#isKeptAlive = isKeptAlive;
   }
 
-  #drop(): void {
+  async ask(method: Method, path: string, body: Buffer | undefined): Promise<{ status: number; body: Buffer }> {
+    if (this.#socket?.readableEnded === true) {
+      this.closedIdle += 1;
+      this.#next();
+    }
+    this.#socket ??= await openConnection(this.#target);
+    const fields = body === undefined ? [] : [`Content-Length: ${body.length}`];
+    if (!this.#isKeptAlive) fields.push('Connection: close');
+    const head = requestHead(this.#target, method, path.slice(this.#target.prefix.length), fields);
+    this.#socket.write(body === undefined ? head : Buffer.concat([Buffer.from(head), body]));
+    const answer = await readAnswer(this.#socket);
+    if (answer.isLast || !this.#isKeptAlive) this.#next();
+    return answer;
+  }
+
+  drop(): void {
     this.#socket?.destroy();
     this.#socket = undefined;
-    if (this.#options.isKeptAlive) this.#reconnects += 1;
+  }
+
+  #next(): void {
+    this.drop();
+    if (this.#isKeptAlive) this.reconnects += 1;
   }
 }
 
@@ -115,8 +151,4 @@ async function readAnswer(socket: Socket): Promise<{ status: number; isLast: boo
   } finally {
     socket.off('end', onClose).off('close', onClose);
   }
-}
-
-function describe({ isKeptAlive, method }: Options): string {
-  return `${method} on ${isKeptAlive ? 'a kept' : 'a new'} connection`;
 }

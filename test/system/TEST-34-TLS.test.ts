@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { Agent, request } from 'node:https';
 import { connect as connectPlain } from 'node:net';
-import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { connect, type TLSSocket } from 'node:tls';
 import type { Browser, Page } from 'playwright-core';
 import t from 'tap';
 import { launchBrowser, logIn, newNotebook, newVisitor, runCell, screenshot, startServer } from '../lib/browser.js';
-import { LIVE, link, renew } from '../lib/certificate.js';
+import { HOST, LIVE, link, renew, shown, untilShown } from '../lib/certificate.js';
 import { createUser, installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { ServerEvents } from '../lib/server-events.js';
@@ -13,8 +13,8 @@ import { fieldOf, Visitor } from '../lib/visitor.js';
 
 t.setTimeout(900_000);
 
-const HOST = 'hub.example.org';
-const BASE = `https://${HOST}:8443`;
+const PORT = 8443;
+const BASE = `https://${HOST}:${PORT}`;
 const CONFIG = '/etc/metalhub/metalhub.toml';
 /** A reload may have to wait for the one that the path unit began. */
 const PATIENT = { timeoutMs: 240_000 } as const;
@@ -46,23 +46,6 @@ t.teardown(async () => {
   await machine?.stop();
 });
 
-/** The certificate that a new connection is shown. */
-async function shown(): Promise<PeerCertificate> {
-  const socket = connect({ port: 8443, host: '127.0.0.1', servername: HOST, rejectUnauthorized: false });
-  await once(socket, 'secureConnect');
-  const certificate = socket.getPeerCertificate();
-  socket.destroy();
-  return certificate;
-}
-
-async function untilShown(wanted: string): Promise<void> {
-  for (let tries = 0; tries < 900; tries++) {
-    if ((await shown()).serialNumber === wanted) return;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  throw new Error(`certificate ${wanted} does not come into use`);
-}
-
 function ca(): Promise<string> {
   return machine.readFile(`${LIVE}/fullchain.pem`);
 }
@@ -71,7 +54,7 @@ t.test('hubctl apply makes the address of the configuration speak HTTPS', async 
   await configure('redirect_listen = ["127.0.0.1:8000"]\nhsts_max_age_sec = 600');
   const applied = await machine.exec(['hubctl', 'apply']);
   t.match(applied, { code: 0, stdout: 'listens on 0.0.0.0:8443, 127.0.0.1:8000' }, applied.stderr);
-  t.equal((await shown()).serialNumber, serial);
+  t.equal((await shown(PORT)).serialNumber, serial);
   const visitor = new Visitor({ base: BASE, ca: await ca() });
   const answer = await visitor.request('/hub/login');
   t.equal(answer.status, 200);
@@ -136,7 +119,7 @@ t.test('P12: a broken, foreign or expired certificate does not come into use, an
     await replace();
     t.not((await machine.exec(reload, PATIENT)).code, 0, `${what}: the reload says that it failed`);
     await machine.waitForEntry({ since, unit: 'hub-proxy.service' }, reason);
-    t.equal((await shown()).serialNumber, serial, `${what}: the old one stays in use`);
+    t.equal((await shown(PORT)).serialNumber, serial, `${what}: the old one stays in use`);
     const doctor = await machine.exec(['hubctl', 'doctor']);
     t.equal(doctor.code, 1);
     t.match(doctor.stdout, reason);
@@ -146,20 +129,20 @@ t.test('P12: a broken, foreign or expired certificate does not come into use, an
     t.match(await machine.exec(['hubctl', 'config', 'check']), { code: 1, stderr: reason });
   }
   await machine.run(['systemctl', 'restart', 'hub-proxy']);
-  t.equal((await shown()).serialNumber, serial, 'after a restart, too');
+  t.equal((await shown(PORT)).serialNumber, serial, 'after a restart, too');
   await link(machine, 1);
   t.match(await machine.exec(reload, PATIENT), { code: 0 });
-  t.equal((await shown()).serialNumber, serial);
+  t.equal((await shown(PORT)).serialNumber, serial);
 });
 
 t.test('a certificate that ends soon is warned of', async (t) => {
   const soon = await renew(machine, 4, { days: 10 });
-  await untilShown(soon);
+  await untilShown(PORT, soon);
   const doctor = await machine.exec(['hubctl', 'doctor']);
   t.equal(doctor.code, 0);
   t.match(doctor.stdout, /warning {2}certificate in use: valid for 9 more days/);
   serial = await renew(machine, 5);
-  await untilShown(serial);
+  await untilShown(PORT, serial);
 });
 
 t.test('in a real browser: HTTP/2 for pages, a kernel over a WebSocket, cookies for HTTPS only', async (t) => {
@@ -198,7 +181,7 @@ t.test('a renewed certificate comes into use by itself, and nobody notices: noth
   t.equal(await runCell(page, 'print("before")'), 'before');
   for (const number of [6, 7, 8]) {
     serial = await renew(machine, number);
-    await untilShown(serial);
+    await untilShown(PORT, serial);
   }
   const { answered, failures } = await load.stop();
   t.ok(answered > 100, `${answered} requests were answered`);

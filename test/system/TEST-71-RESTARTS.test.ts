@@ -1,40 +1,31 @@
-import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
 import { installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { makeNextDeb, NEXT_VERSION } from '../lib/next-deb.js';
 import { control, serveLoad, startLoad } from '../lib/proxy-load.js';
-import type { LoadOrder, LoadReport } from '../restart-load/main.js';
+import {
+  assertNothingLost,
+  loadOrder,
+  RELOADS,
+  RESTARTS,
+  repeat,
+  supervisorPid,
+  TRANSFER_BYTES,
+  untilActive,
+  untilOneWorker,
+  upgrade,
+  WEBSOCKETS,
+  type WorkerReport,
+  workersOf,
+} from '../lib/restarts.js';
+import { until } from '../lib/server-start.js';
+import type { LoadOrder } from '../restart-load/main.js';
 import type { Target } from '../restart-load/target.js';
 
 t.setTimeout(1_400_000);
 
-/** METALHUB_RESTARTS_<NAME> in the environment changes a size. */
-function size(name: string, usual: number): number {
-  return Number(process.env[`METALHUB_RESTARTS_${name}`] ?? usual);
-}
-const RESTARTS = size('COUNT', 50);
-const RELOADS = size('RELOADS', 5);
-const WEBSOCKETS = size('WEBSOCKETS', 500);
-const TRANSFER_BYTES = size('TRANSFER_BYTES', 2 * 2 ** 30);
-/** Slow enough to be under way all the time; at the end it goes as fast as it can. */
-const TRANSFER_RATE = size('TRANSFER_RATE', 4 * 2 ** 20);
-
 const DROP_IN = '/etc/metalhub/metalhub.toml.d/mistake.toml';
-const MEBIBYTE = 2 ** 20;
-
-interface Worker {
-  generation: number;
-  pid: number;
-  draining: boolean;
-  connections: number;
-  tunnels: number;
-  memory_bytes: number;
-}
-
 let machine: Machine;
 let target: Target;
 
@@ -49,36 +40,14 @@ t.before(async () => {
 t.teardown(() => machine?.stop());
 
 function order(changes: Partial<LoadOrder> = {}): LoadOrder {
-  const nothing = { sockets: 0, clients: false, pausing: 0, transferBytes: 0 };
-  return { target, messagesPerSecond: 1, maxPauseMs: 8000, transferRate: TRANSFER_RATE, ...nothing, ...changes };
-}
-
-async function workers(): Promise<Worker[]> {
-  return (JSON.parse(await machine.run(['hubctl', 'proxy', 'status', '--json'])) as { generations: Worker[] })
-    .generations;
+  return loadOrder(target, changes);
 }
 
 /** The worker that accepts. */
-async function accepting(): Promise<Worker> {
-  const found = (await workers()).find(({ draining }) => !draining);
+async function accepting(): Promise<WorkerReport> {
+  const found = (await workersOf(machine)).find(({ draining }) => !draining);
   if (found === undefined) throw new Error('no worker accepts');
   return found;
-}
-
-async function mainPid(): Promise<number> {
-  return Number(await machine.run(['systemctl', 'show', '--value', '--property=MainPID', 'hub-proxy.service']));
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-async function until(what: string, isTrue: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  while (!(await isTrue())) {
-    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-    await pause(200);
-  }
 }
 
 /** One request on a connection of its own. @returns its status, or what went wrong */
@@ -92,42 +61,15 @@ function ask(): Promise<number | string> {
   });
 }
 
-function assertNothingLost(t: Test, { sockets, requests, transfers }: LoadReport): void {
-  const { failures, times, ...counts } = sockets;
-  t.same(failures, [], 'no WebSocket message lost, repeated, reordered or changed');
-  t.match(counts, { closed: 0, echoed: counts.sent }, `${counts.open} WebSockets are open`);
-  if (counts.sent > 0) t.comment(`${counts.echoed} messages: ${JSON.stringify(times)} ms`);
-  for (const [name, report] of Object.entries(requests)) {
-    t.same(report.failures, [], `no request failed or was refused: ${name}`);
-    t.comment(`${name}: ${JSON.stringify({ ...report, failures: report.failures.length })}`);
-  }
-  t.ok(
-    Object.values(requests).every(({ closedIdle }) => closedIdle === 0),
-    'no idle connection was closed',
-  );
-  for (const { failure, bytes, seconds } of transfers) {
-    t.equal(failure, undefined, `every one of ${bytes} bytes of a transfer is right, after ${seconds} s`);
-  }
-}
-
-/** @returns how many seconds it took */
-async function repeat(t: Test, command: string, count: number): Promise<number> {
-  const loop = `for _ in $(seq ${count}); do s=$(date +%s%N); ${command}; echo $(( ($(date +%s%N) - s) / 1000000 )); done`;
-  const took = (await machine.shell(loop, { timeoutMs: 700_000 })).trim().split('\n').map(Number);
-  const sum = took.reduce((a, b) => a + b, 0);
-  t.comment(`${command}: ${took.length} times, slowest ${Math.max(...took)} ms, ${sum} ms in all`);
-  return sum / 1000;
-}
-
 t.test(`R01: ${RESTARTS} restarts in a row fail no request, close no WebSocket and break no transfer`, async (t) => {
   const since = await machine.cursor();
   const transfer = { transferBytes: TRANSFER_BYTES };
   const load = await startLoad(order({ sockets: WEBSOCKETS, clients: true, pausing: 20, ...transfer }));
   const first = await accepting();
-  const restartsSec = await repeat(t, 'systemctl restart hub-proxy', RESTARTS);
-  const reloadsSec = await repeat(t, 'systemctl reload hub-proxy', RELOADS);
-  const all = await workers();
-  const memory = all.reduce((sum, { memory_bytes }) => sum + memory_bytes, 0) / MEBIBYTE;
+  const restartsSec = await repeat(t, machine, 'systemctl restart hub-proxy', RESTARTS);
+  const reloadsSec = await repeat(t, machine, 'systemctl reload hub-proxy', RELOADS);
+  const all = await workersOf(machine);
+  const memory = all.reduce((sum, { memory_bytes }) => sum + memory_bytes, 0) / 2 ** 20;
   t.comment(`${all.length} workers use ${memory.toFixed(0)} MB together`);
   t.match(all.at(-1), { pid: first.pid, tunnels: WEBSOCKETS }, 'the first generation serves what it began with');
   const report = await load.end();
@@ -135,10 +77,10 @@ t.test(`R01: ${RESTARTS} restarts in a row fail no request, close no WebSocket a
   const areLong = report.transfers.every(({ seconds }) => seconds > restartsSec + reloadsSec);
   t.ok(areLong, 'the transfers were under way all the time');
 
-  await until('the earlier generations are gone', async () => (await workers()).length === 1);
-  const [newest] = await workers();
+  await untilOneWorker(machine);
+  const [newest] = await workersOf(machine);
   const pids = (await machine.run(['pgrep', '-u', 'metalhub-proxy'])).trim().split('\n').map(Number);
-  t.same(pids.sort(), [await mainPid(), newest?.pid].sort(), 'one supervisor and one worker are left');
+  t.same(pids.sort(), [await supervisorPid(machine), newest?.pid].sort(), 'one supervisor and one worker are left');
   t.equal(
     await machine.run(['ls', '/run/metalhub-proxy/gen']),
     [`${newest?.generation}.format`, `${newest?.generation}.sock`, ''].join('\n'),
@@ -161,22 +103,15 @@ async function killUntil(pid: number, condition: string): Promise<number> {
 }
 
 t.test('R01: an upgrade of the package under the same load', async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'restarts-'));
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
-  const next = makeNextDeb(directory);
   const load = await startLoad(order({ sockets: WEBSOCKETS, clients: true, pausing: 20 }));
-  const before = await mainPid();
-  await installDeb(machine, next);
-  t.equal(await machine.run(['dpkg-query', '--show', 'metalhub']), `metalhub\t${NEXT_VERSION}\n`);
-  await until('another supervisor', async () => ![0, before].includes(await mainPid()));
-  await until('it serves', async () => (await machine.exec(['systemctl', 'is-active', 'hub-proxy'])).code === 0);
+  await upgrade(t, machine);
   assertNothingLost(t, await load.end());
 });
 
 t.test('R03: kill -9 of the supervisor loses nothing, and there is a new one within a second', async (t) => {
   const load = await startLoad(order({ sockets: 20, clients: true }));
   for (let round = 0; round < 3; round++) {
-    const pid = await mainPid();
+    const pid = await supervisorPid(machine);
     const unit = 'systemctl show --value --property=MainPID hub-proxy.service';
     const tookMs = await killUntil(
       pid,
@@ -199,7 +134,7 @@ t.test('R03: kill -9 of a worker loses its connections only, and the next one is
   t.match((await current.end()).sockets, { closed: 20 }, 'those of the killed one are gone');
   t.not((await accepting()).pid, pid);
   const third = await startLoad(order({ sockets: 5, clients: true }));
-  const earlier = (await workers()).find(({ tunnels }) => tunnels === 20);
+  const earlier = (await workersOf(machine)).find(({ tunnels }) => tunnels === 20);
   t.equal(earlier?.draining, true);
   await killUntil(earlier?.pid ?? 0, `[ ! -e /proc/${earlier?.pid} ]`);
   t.match((await old.end()).sockets, { closed: 20 }, 'out of memory, say, while draining');
@@ -213,10 +148,10 @@ t.test(
     await machine.run(['systemctl', 'daemon-reload']);
     await machine.run(['systemctl', 'restart', 'hub-proxy']);
     const load = await startLoad(order({ sockets: 20, clients: true }));
-    const supervisor = await mainPid();
+    const supervisor = await supervisorPid(machine);
     await machine.run(['kill', '-STOP', String(supervisor)]);
-    await until('another supervisor', async () => ![0, supervisor].includes(await mainPid()));
-    await until('it serves', async () => (await machine.exec(['systemctl', 'is-active', 'hub-proxy'])).code === 0);
+    await until('another supervisor', async () => ![0, supervisor].includes(await supervisorPid(machine)));
+    await untilActive(machine);
     assertNothingLost(t, await load.end());
 
     const second = await startLoad(order({ sockets: 20 }));
@@ -249,7 +184,7 @@ t.test('R02: ten restarts in five seconds, and a signal in the middle of a start
     done`);
   t.equal(told.trim(), 'activating');
   await machine.waitForEntry({ unit: 'hub-proxy.service', since }, /Reloaded|new generation accepts/);
-  await until('active', async () => (await machine.exec(['systemctl', 'is-active', 'hub-proxy'])).code === 0);
+  await untilActive(machine);
   const ended = (await machine.journal({ since, unit: 'hub-proxy.service' })).filter(({ message }) =>
     /status=1\/HUP/.test(message),
   );
@@ -275,7 +210,7 @@ t.test(
         (await machine.exec(['sh', '-c', `! timeout 2 curl -s -o /dev/null http://${target.host}/`])).code === 0,
     );
     const waiting = ask();
-    await pause(3000);
+    await sleep(3000);
     await machine.run(['rm', DROP_IN]);
     t.equal(await waiting, 200, 'who came meanwhile is answered');
     t.equal((await machine.exec(['systemctl', 'is-active', 'hub-proxy.socket'])).code, 0);
@@ -284,13 +219,13 @@ t.test(
 );
 
 t.test('R05: a stop ends every generation and the listening; systemctl kill ends every process', async (t) => {
-  await until('the earlier generations are gone', async () => (await workers()).length === 1);
+  await untilOneWorker(machine);
   const loads = [await startLoad(order({ sockets: 20 }))];
   for (let restart = 0; restart < 2; restart++) {
     await machine.run(['systemctl', 'restart', 'hub-proxy']);
     loads.push(await startLoad(order({ sockets: 20 })));
   }
-  const before = await workers();
+  const before = await workersOf(machine);
   t.equal(before.length, 3);
   await machine.run(['systemctl', 'kill', 'hub-proxy.service']);
   for (const { pid } of before)
