@@ -6,6 +6,9 @@ export interface UserOptions {
   readonly groups?: readonly string[];
 }
 
+/** Of a configuration file: who may log in, as shipped. */
+export const PAM_LOGIN = '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }\n';
+
 /** The package under test: scripts/test builds it and says where it is. */
 export function debPath(): string {
   const path = process.env['METALHUB_DEB'];

@@ -88,8 +88,9 @@ def take_over(listening):
         time.sleep(0.05)
     time.sleep(0.5)
     server = ServerApp.instance()
-    server.io_loop.add_callback(server.http_server.stop)
-    time.sleep(0.5)
+    stopped = threading.Event()
+    server.io_loop.add_callback(lambda: (server.http_server.stop(), stopped.set()))
+    stopped.wait()
     listening.setblocking(True)
     open(HOME + "/taken", "w").close()
     while True:

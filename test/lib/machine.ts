@@ -1,9 +1,9 @@
 import { AssertionError } from 'node:assert';
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { findComplaint, type JournalEntry, type JournalQuery, journalArguments, parseJournalEntry } from './journal.js';
 import { enterNetworkNamespace, leaveNetworkNamespace } from './network.js';
+import { projectFile } from './project.js';
 
 export type { JournalEntry, JournalQuery } from './journal.js';
 
@@ -118,7 +118,7 @@ export class Machine implements AsyncDisposable {
   async waitForEntry(query: JournalQuery, match: RegExp, timeoutMs = EXEC_TIMEOUT_MS): Promise<JournalEntry> {
     const seconds = String(timeoutMs / 1000);
     const argv = ['exec', this.name, '--', 'timeout', seconds, ...journalArguments(query), '--follow', '--lines=all'];
-    const follower = spawn(findScript(), argv, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const follower = spawn(projectFile('scripts/machine'), argv, { stdio: ['ignore', 'pipe', 'ignore'] });
     try {
       for await (const line of createInterface({ input: follower.stdout })) {
         const entry = parseJournalEntry(line);
@@ -178,7 +178,7 @@ async function script(argv: readonly string[], timeoutMs = EXEC_TIMEOUT_MS): Pro
 
 /** Runs scripts/machine and gathers what it prints. */
 async function collect(argv: readonly string[], input: string | Uint8Array, timeoutMs: number): Promise<ExecResult> {
-  const child = spawn(findScript(), argv, { timeout: timeoutMs, killSignal: 'SIGKILL' });
+  const child = spawn(projectFile('scripts/machine'), argv, { timeout: timeoutMs, killSignal: 'SIGKILL' });
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
@@ -200,17 +200,4 @@ async function collect(argv: readonly string[], input: string | Uint8Array, time
 
 function describe(argv: readonly string[], result: ExecResult): string {
   return `${argv.join(' ')}\n${result.stdout}${result.stderr}`;
-}
-
-/** scripts/machine of this checkout, wherever in it the compiled tests lie. */
-function findScript(): string {
-  for (
-    let directory = new URL('./', import.meta.url);
-    directory.pathname !== '/';
-    directory = new URL('../', directory)
-  ) {
-    const file = new URL('scripts/machine', directory).pathname;
-    if (existsSync(file)) return file;
-  }
-  throw new Error('scripts/machine is not above the tests');
 }

@@ -1,11 +1,11 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { LoadOrder, LoadReport } from '../restart-load/main.js';
 import type { Target } from '../restart-load/target.js';
 import type { Machine } from './machine.js';
+import { TicketMaker } from './test-ticket.js';
 
 const LOAD = new URL('../restart-load/', import.meta.url);
 const USER = 'load';
@@ -42,24 +42,15 @@ export async function serveLoad(machine: Machine): Promise<Omit<Target, 'port' |
     '/usr/bin/node',
     '/opt/load/upstream.js',
   ]);
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
-  const { x } = publicKey.export({ format: 'jwk' });
-  await control(machine, 'PUT', '/api/keys', { keys: [{ kty: 'OKP', crv: 'Ed25519', x, kid: 'load' }] });
+  const tickets = new TicketMaker();
+  await control(machine, 'PUT', '/api/keys', tickets.publicKeys);
   await addLoadRoute(machine);
-  return { prefix: PREFIX, cookie: `metalhub-ticket=${makeTicket(privateKey)}` };
+  return { prefix: PREFIX, cookie: tickets.cookie(USER, SESSION_ID) };
 }
 
 export async function addLoadRoute(machine: Machine): Promise<void> {
   const target = `unix+http://${encodeURIComponent(SOCKET)}`;
   await control(machine, 'POST', `/api/routes${PREFIX}`, { target, auth: 'ticket', user: USER, server: '' });
-}
-
-function makeTicket(key: KeyObject): string {
-  const nowSec = Math.floor(Date.now() / 1000);
-  const claims = { type: 'ticket', user: USER, server: '', path: PREFIX, session_id: SESSION_ID };
-  const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const text = `${encode({ alg: 'EdDSA', kid: 'load' })}.${encode({ ...claims, iat: nowSec, exp: nowSec + 43_200 })}`;
-  return `${text}.${sign(null, Buffer.from(text), key).toString('base64url')}`;
 }
 
 /** A load that runs; in the machine's network when `machine.enterNetwork()` was called before. */
@@ -68,8 +59,17 @@ export interface RunningLoad {
   end(): Promise<LoadReport>;
 }
 
+const loads = new Set<ChildProcess>();
+
+/** Ends the loads that a failed test left behind. */
+export function endLoads(): void {
+  for (const load of loads) load.kill('SIGKILL');
+}
+
 export async function startLoad(order: LoadOrder): Promise<RunningLoad> {
   const child = fork(fileURLToPath(new URL('main.js', LOAD)), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  loads.add(child);
+  child.once('exit', () => loads.delete(child));
   child.send(order);
   await nextMessage(child);
   return {

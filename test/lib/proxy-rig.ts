@@ -1,8 +1,8 @@
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { chmodSync, chownSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Machine } from './machine.js';
+import { TicketMaker } from './test-ticket.js';
 
 const CONTROL = '/run/metalhub/proxy.sock';
 const SESSION_ID = 'c'.repeat(32);
@@ -22,15 +22,14 @@ export interface Generation {
 /** The proxy of a machine, without the hub: routes, keys and servers behind it are the test's own. */
 export class ProxyRig {
   readonly #machine: Machine;
-  readonly #key: KeyObject;
+  readonly #tickets = new TicketMaker();
   readonly #root: string;
   readonly #group: number;
   readonly #servers = new Set<Server>();
   readonly #sockets = new Set<Socket>();
 
-  private constructor(machine: Machine, key: KeyObject, root: string, group: number) {
+  private constructor(machine: Machine, root: string, group: number) {
     this.#machine = machine;
-    this.#key = key;
     this.#root = root;
     this.#group = group;
   }
@@ -38,11 +37,9 @@ export class ProxyRig {
   /** The hub is shut away: it would remove our routes and put its own keys in the place of ours. */
   static async setUp(machine: Machine): Promise<ProxyRig> {
     await machine.run(['systemctl', 'mask', '--runtime', '--now', 'hub.socket', 'hub-admin.socket', 'hub.service']);
-    const { publicKey, privateKey } = generateKeyPairSync('ed25519');
     const group = Number((await machine.run(['getent', 'group', 'metalhub-proxy'])).split(':')[2]);
-    const rig = new ProxyRig(machine, privateKey, await machine.path(''), group);
-    const { x } = publicKey.export({ format: 'jwk' });
-    await rig.control('PUT', '/api/keys', { keys: [{ kty: 'OKP', crv: 'Ed25519', x, kid: 'rig' }] });
+    const rig = new ProxyRig(machine, await machine.path(''), group);
+    await rig.control('PUT', '/api/keys', rig.#tickets.publicKeys);
     return rig;
   }
 
@@ -115,11 +112,7 @@ export class ProxyRig {
 
   /** Header line of a visitor who may use the server. */
   cookie(name: string): string {
-    const nowSec = Math.floor(Date.now() / 1000);
-    const claims = { type: 'ticket', user: name, server: '', path: this.prefix(name), session_id: SESSION_ID };
-    const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-    const text = `${encode({ alg: 'EdDSA', kid: 'rig' })}.${encode({ ...claims, iat: nowSec, exp: nowSec + 43_200 })}`;
-    return `metalhub-ticket=${text}.${sign(null, Buffer.from(text), this.#key).toString('base64url')}`;
+    return this.#tickets.cookie(name, SESSION_ID);
   }
 
   async generations(): Promise<readonly Generation[]> {

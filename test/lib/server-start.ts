@@ -1,4 +1,4 @@
-import { createUser, installDeb } from './deb.js';
+import { createUser, installDeb, PAM_LOGIN } from './deb.js';
 import { bootMachine, type Machine } from './machine.js';
 import { fieldOf, readEvents, Visitor } from './visitor.js';
 
@@ -70,7 +70,7 @@ export async function until(what: string, isSo: () => Promise<boolean>, timeoutM
 export async function useProgram(machine: Machine, script: string, startTimeoutSec = 60): Promise<void> {
   await machine.writeFile('/opt/odd/python', `#!/bin/bash\n${script}\n`, 0o755);
   const lines = [
-    '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }',
+    PAM_LOGIN,
     `[server]\nstart_timeout_sec = ${startTimeoutSec}`,
     '[[profile]]\nname = "odd"\npython = "/opt/odd/python"',
   ];

@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { isErrorCode, MetalhubError } from '@metalhub/base/errors.js';
 import { connectWire, type WireClient } from '@metalhub/wire/client.js';
@@ -7,13 +6,14 @@ import type { ParamsOf } from '@metalhub/wire/protocol.js';
 import { type SpawnerRequests, spawnerProtocol } from '@metalhub/wire/spawner.js';
 import { type SpawnerAdminRequests, spawnerAdminProtocol } from '@metalhub/wire/spawner-admin.js';
 import type { Machine } from './machine.js';
+import { projectFile } from './project.js';
 
 export type SpawnerClient = WireClient<SpawnerRequests>;
 export type StartParams = ParamsOf<SpawnerRequests, 'StartServer'>;
 
 /** Puts the build of this checkout into the machine and has the spawner's socket listen. */
 export async function installSpawner(machine: Machine): Promise<void> {
-  await promisify(execFile)(findUp('scripts/dev-install'), [machine.name]);
+  await promisify(execFile)(projectFile('scripts/dev-install'), [machine.name]);
   await machine.run(['systemctl', 'start', 'hub-spawner.socket', 'hub-spawner-admin.socket']);
 }
 
@@ -56,17 +56,4 @@ export async function failureOf(call: Promise<unknown>): Promise<MetalhubError> 
   if ('value' in result) throw new Error(`it did not fail: ${JSON.stringify(result.value)}`);
   if (result.error instanceof MetalhubError && isErrorCode(result.error.code)) return result.error;
   throw result.error;
-}
-
-/** Path of a file of this checkout, wherever in it the compiled tests lie. */
-export function findUp(path: string): string {
-  for (
-    let directory = new URL('./', import.meta.url);
-    directory.pathname !== '/';
-    directory = new URL('../', directory)
-  ) {
-    const file = new URL(path, directory).pathname;
-    if (existsSync(file)) return file;
-  }
-  throw new Error(`${path} is not above the tests`);
 }

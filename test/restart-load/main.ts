@@ -67,10 +67,12 @@ async function run(order: LoadOrder): Promise<void> {
       requests: Object.fromEntries(requests),
       transfers: reports,
     };
-    process.send?.(report, () => process.disconnect());
+    process.send?.(report, () => process.exit());
   }
 }
 
+// Whoever gave the order is gone.
+process.once('disconnect', () => process.exit());
 process.once('message', (order) => {
   run(order as LoadOrder).catch((error: unknown) => {
     console.error(error);

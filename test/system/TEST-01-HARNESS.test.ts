@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { findUp } from '../lib/spawner.js';
+import { projectFile } from '../lib/project.js';
 
 const run = promisify(execFile);
 const RUN = process.env['METALHUB_RUN'] ?? '/var/tmp/metalhub-machines';
@@ -23,7 +23,7 @@ t.teardown(async () => {
 });
 
 async function listed(): Promise<string[]> {
-  const { stdout } = await run(findUp('scripts/machine'), ['list']);
+  const { stdout } = await run(projectFile('scripts/machine'), ['list']);
   return stdout.split('\n').map((line) => line.split(/\s/)[0] ?? '');
 }
 

@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import t from 'tap';
 import { JupyterServer } from '../lib/jupyter.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { connectSpawner, findUp, installSpawner, type SpawnerClient, startParams } from '../lib/spawner.js';
+import { projectFile } from '../lib/project.js';
+import { connectSpawner, installSpawner, type SpawnerClient, startParams } from '../lib/spawner.js';
 
 t.setTimeout(600_000);
 
@@ -152,7 +153,10 @@ t.test('D04: the units stay within their budgets', async (t) => {
 
 t.test('the launcher passes its own tests under this machine’s Jupyter', async (t) => {
   for (const file of ['launcher.py', 'test_launcher.py']) {
-    await machine.writeFile(`/opt/launcher/${file}`, await readFile(findUp(`packages/hub-spawner/launcher/${file}`)));
+    await machine.writeFile(
+      `/opt/launcher/${file}`,
+      await readFile(projectFile(`packages/hub-spawner/launcher/${file}`)),
+    );
   }
   await machine.run(['chmod', '-R', 'a+rX', '/opt/launcher']);
   const argv = [

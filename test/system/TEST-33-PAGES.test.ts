@@ -1,11 +1,10 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import t from 'tap';
 import { launchBrowser, logIn, PUBLIC_URL, screenshot } from '../lib/browser.js';
-import { createUser, installDeb } from '../lib/deb.js';
+import { createUser, installDeb, PAM_LOGIN } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 
 const CONFIG = '/etc/metalhub/metalhub.toml';
-const LOGIN = '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }\n';
 const LONG_NAME = 'a-rather-long-name-of-somebody';
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
 
@@ -111,13 +110,13 @@ async function useHangingServer(): Promise<void> {
   );
   await machine.writeFile(
     CONFIG,
-    `${LOGIN}[server]\nstart_timeout_sec = 6\n[[profile]]\nname = "odd"\npython = "/opt/odd/python"\n`,
+    `${PAM_LOGIN}[server]\nstart_timeout_sec = 6\n[[profile]]\nname = "odd"\npython = "/opt/odd/python"\n`,
   );
   await machine.run(['hubctl', 'apply']);
 }
 
 async function useDefaults(): Promise<void> {
-  await machine.writeFile(CONFIG, LOGIN);
+  await machine.writeFile(CONFIG, PAM_LOGIN);
   await machine.run(['hubctl', 'apply']);
 }
 

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { createUser, installDeb } from '../lib/deb.js';
+import { listening } from '../lib/listening.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { Visitor } from '../lib/visitor.js';
 
@@ -28,19 +29,11 @@ async function ask(path: string, args: readonly string[] = []): Promise<string> 
   return (await machine.exec(argv, { user: 'eve' })).stdout;
 }
 
-async function listening(): Promise<string[]> {
-  const lines = await machine.run(['ss', '-Hltn']);
-  return lines
-    .split('\n')
-    .flatMap((line) => line.split(/\s+/)[3] ?? [])
-    .sort();
-}
-
 t.test('as shipped nothing listens for the API', async (t) => {
-  t.same(await listening(), ['127.0.0.1:8000']);
+  t.same(await listening(machine), ['127.0.0.1:8000']);
   t.equal((await machine.exec(['systemctl', 'is-active', 'hub-api.socket'])).stdout.trim(), 'inactive');
   await machine.run(['systemctl', 'restart', 'hub']);
-  t.same(await listening(), ['127.0.0.1:8000'], 'nor after a restart');
+  t.same(await listening(machine), ['127.0.0.1:8000'], 'nor after a restart');
   t.notMatch(await machine.run(['hubctl', 'doctor']), '8081');
 });
 
@@ -56,7 +49,7 @@ t.test('it is turned on by one command, and nobody’s request fails meanwhile',
     { timeoutMs: 120_000 },
   );
   t.equal(await machine.run(['hubctl', 'api', 'enable']), 'the API of the hub listens on 127.0.0.1:8081\n');
-  t.same(await listening(), ['127.0.0.1:8000', '127.0.0.1:8081'], 'on loopback only');
+  t.same(await listening(machine), ['127.0.0.1:8000', '127.0.0.1:8081'], 'on loopback only');
   await machine.run(['systemctl', 'restart', 'hub']);
   t.match(await ask('/hub/api'), /^HTTP\/1.1 200 /);
   await machine.run(['touch', '/run/enough']);
@@ -148,12 +141,12 @@ t.test('it comes back with a reboot, and plain systemctl can turn it off and on'
   });
   await machine.run(['systemctl', 'disable', '--now', 'hub-api.socket']);
   await machine.run(['systemctl', 'restart', 'hub']);
-  t.same(await listening(), ['127.0.0.1:8000']);
+  t.same(await listening(machine), ['127.0.0.1:8000']);
   await machine.run(['systemctl', 'enable', 'hub-api.socket']);
   await machine.run(['systemctl', 'restart', 'hub']);
-  t.same(await listening(), ['127.0.0.1:8000', '127.0.0.1:8081']);
+  t.same(await listening(machine), ['127.0.0.1:8000', '127.0.0.1:8081']);
   t.equal(await machine.run(['hubctl', 'api', 'disable']), 'the API of the hub does not listen\n');
-  t.same(await listening(), ['127.0.0.1:8000']);
+  t.same(await listening(machine), ['127.0.0.1:8000']);
 });
 
 t.test('only root turns it on', async (t) => {
@@ -165,5 +158,5 @@ t.test('a purge leaves no link to it', async (t) => {
   await machine.assertCleanJournal([/hub-api\.socket/]);
   await machine.run(['apt-get', '-q', '-y', '-o', 'Dpkg::Use-Pty=0', 'purge', 'metalhub'], { timeoutMs: 180_000 });
   t.equal(await machine.shell("find /etc/systemd/system -name '*hub*'"), '');
-  t.same(await listening(), []);
+  t.same(await listening(machine), []);
 });

@@ -6,10 +6,11 @@ import type { Browser, Page } from 'playwright-core';
 import t from 'tap';
 import { launchBrowser, logIn, newNotebook, newVisitor, runCell, screenshot, startServer } from '../lib/browser.js';
 import { HOST, LIVE, link, renew, shown, untilShown } from '../lib/certificate.js';
-import { createUser, installDeb } from '../lib/deb.js';
+import { createUser, installDeb, PAM_LOGIN } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { ServerEvents } from '../lib/server-events.js';
-import { fieldOf, Visitor } from '../lib/visitor.js';
+import { start } from '../lib/server-start.js';
+import { Visitor } from '../lib/visitor.js';
 
 t.setTimeout(900_000);
 
@@ -18,7 +19,6 @@ const BASE = `https://${HOST}:${PORT}`;
 const CONFIG = '/etc/metalhub/metalhub.toml';
 /** A reload may have to wait for the one that the path unit began. */
 const PATIENT = { timeoutMs: 240_000 } as const;
-const LOGIN = '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }\n';
 
 let machine: Machine;
 let browser: Browser;
@@ -28,7 +28,7 @@ let serial: string;
 function configure(tls = ''): Promise<void> {
   const files = `cert_file = "${LIVE}/fullchain.pem"\nkey_file = "${LIVE}/privkey.pem"\n`;
   const proxy = '[proxy]\nlisten = ["0.0.0.0:8443"]\n';
-  return machine.writeFile(CONFIG, `public_url = "${BASE}"\n${proxy}[tls]\n${files}${tls}\n${LOGIN}`);
+  return machine.writeFile(CONFIG, `public_url = "${BASE}"\n${proxy}[tls]\n${files}${tls}\n${PAM_LOGIN}`);
 }
 
 t.before(async () => {
@@ -169,11 +169,7 @@ t.test('a renewed certificate comes into use by itself, and nobody notices: noth
   const trust = await ca();
   const visitor = new Visitor({ base: BASE, ca: trust });
   await visitor.logIn('bob', 'correct horse');
-  const home = await visitor.navigate('/hub/home');
-  await visitor.submit('/hub/spawn', { csrf: fieldOf(home.text, 'csrf'), next: '', server: '' });
-  while ((await visitor.navigate('/user/bob/api/status')).response.status !== 200) {
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+  t.match(await start(visitor, 'bob'), { ready: true });
   const events = await ServerEvents.open(visitor, 'bob', { base: BASE, ca: trust });
   t.teardown(() => events.close());
   const cookie = visitor.cookieHeader('/user/bob/api/status');
@@ -243,9 +239,11 @@ t.test('P09: 5,000 idle TLS connections cost little, and leave others alone', as
   });
   await machine.writeFile('/etc/metalhub/metalhub.toml.d/limits.toml', '[limits]\nheader_timeout_sec = 300\n');
   t.match(await machine.exec(['systemctl', 'reload', 'hub-proxy'], PATIENT), { code: 0 });
-  const pid = (await machine.run(['pgrep', '-nf', '[h]ub-proxy-worker'])).trim();
-  const resident = async (): Promise<number> =>
-    Number(/VmRSS:\s+(\d+)/.exec(await machine.readFile(`/proc/${pid}/status`))?.[1]) / 1024;
+  const resident = async (): Promise<number> => {
+    const pids = (await machine.run(['pgrep', '-f', '[h]ub-proxy-worker'])).trim().split('\n');
+    const sizes = await Promise.all(pids.map((pid) => machine.readFile(`/proc/${pid}/status`)));
+    return sizes.reduce((sum, status) => sum + Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024, 0);
+  };
   const before = await resident();
   for (let batch = 0; batch < 100; batch++) {
     const opened = Array.from({ length: 50 }, async (_, index) => {

@@ -1,10 +1,10 @@
 import t from 'tap';
+import { PAM_LOGIN } from '../lib/deb.js';
 import type { Machine } from '../lib/machine.js';
 import { bootWithAnna, outcomeOf, press, start, useProgram } from '../lib/server-start.js';
 import { fieldOf, Visitor } from '../lib/visitor.js';
 
 const CONFIG = '/etc/metalhub/metalhub.toml';
-const LOGIN = '[[login]]\nmethod = "pam"\nallow = { groups = ["metalhub-users"] }\n';
 
 t.setTimeout(900_000);
 
@@ -28,7 +28,7 @@ async function isActive(unit: string): Promise<string> {
 }
 
 async function useDefaults(): Promise<void> {
-  await machine.writeFile(CONFIG, LOGIN);
+  await machine.writeFile(CONFIG, PAM_LOGIN);
   await machine.run(['hubctl', 'apply']);
 }
 
@@ -36,10 +36,10 @@ t.test(
   'a bad configuration is refused by every daemon with file, line and key, and a reload keeps the old one',
   async (t) => {
     const cases: [string, RegExp][] = [
-      [`${LOGIN}[proxy\n`, /metalhub\.toml:\d+: syntax error/],
-      [`${LOGIN}[proxy]\nlisen = ["127.0.0.1:8000"]\n`, /metalhub\.toml:5: proxy\.lisen: unknown key/],
+      [`${PAM_LOGIN}[proxy\n`, /metalhub\.toml:\d+: syntax error/],
+      [`${PAM_LOGIN}[proxy]\nlisen = ["127.0.0.1:8000"]\n`, /metalhub\.toml:5: proxy\.lisen: unknown key/],
       [
-        `${LOGIN}[server]\nstart_timeout_sec = "soon"\n`,
+        `${PAM_LOGIN}[server]\nstart_timeout_sec = "soon"\n`,
         /metalhub\.toml:5: server\.start_timeout_sec: must be of type integer/,
       ],
     ];
@@ -69,15 +69,14 @@ t.test(
     t.equal((await visitor.navigate('/hub/home')).response.status, 200);
     await machine.exec(['systemctl', 'restart', 'hub.service']);
     t.not(await isActive('hub.service'), 'active', 'the hub refuses to start');
-    const page = await visitor.navigate('/hub/home').catch(() => undefined);
-    t.ok(page === undefined || page.response.status === 503, 'and the proxy says so');
+    t.equal((await visitor.navigate('/hub/home')).response.status, 503, 'and the proxy says so');
     await useDefaultsAfterRefusal();
     t.equal((await visitor.navigate('/hub/home')).response.status, 200, 'mended without a reboot');
   },
 );
 
 async function useDefaultsAfterRefusal(): Promise<void> {
-  await machine.writeFile(CONFIG, LOGIN);
+  await machine.writeFile(CONFIG, PAM_LOGIN);
   await machine.exec(['systemctl', 'reset-failed', 'hub.service']);
   await machine.run(['systemctl', 'restart', 'hub.service']);
   await machine.run(['hubctl', 'apply']);
@@ -95,7 +94,7 @@ t.test('without Jupyter a start fails long before the time-out and names the pac
   t.match(JSON.stringify(event), /apt install jupyterlab/);
   const ms = performance.now() - begin;
   t.comment(`failed after ${ms.toFixed(0)} ms`);
-  t.ok(ms < 10_000, 'not after a time-out');
+  t.ok(ms < 30_000, 'not after a time-out');
   t.match(await machine.exec(['hubctl', 'doctor']), { code: 1, stdout: /FAILED +Jupyter of profile default/ });
   await machine.run([
     'mv',

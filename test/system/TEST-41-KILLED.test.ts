@@ -52,7 +52,7 @@ const DAEMONS: readonly (readonly [name: string, pid: () => Promise<number>])[] 
 
 for (const [name, findPid] of DAEMONS) {
   t.test(`R06: kill -9 of ${name} in the middle of a start: that start succeeds, with one server`, async (t) => {
-    await useProgram(machine, 'sleep 2; exec /usr/bin/python3 "$@"');
+    await useProgram(machine, 'sleep 10; exec /usr/bin/python3 "$@"');
     const since = await machine.cursor();
     await press(visitor, 'spawn');
     await until('the unit starts', async () => (await unitProperty(machine, SERVICE, 'ActiveState')) === 'activating');

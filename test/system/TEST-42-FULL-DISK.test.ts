@@ -2,7 +2,7 @@ import t from 'tap';
 import { createUser, installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { type Outcome, outcomeOf, press, start, unitProperty, until } from '../lib/server-start.js';
-import { Visitor } from '../lib/visitor.js';
+import { fieldOf, Visitor } from '../lib/visitor.js';
 
 const STATE = '/var/lib/metalhub';
 const PROXY_STATE = `${STATE}/proxy`;
@@ -88,9 +88,9 @@ t.test('R07: while the proxy cannot store, a logout ends what is open, and Stop 
   t.equal((await other.navigate('/user/bert/api/status')).response.status, 200);
   await fill(PROXY_STATE);
   const home = await other.navigate('/hub/home');
-  const csrf = /name="csrf" value="([^"]+)"/.exec(home.text)?.[1] ?? '';
+  const csrf = fieldOf(home.text, 'csrf');
   await other.submit('/hub/logout', { csrf });
-  await until('the session is over', async () => (await other.request('/user/bert/api/status')).status === 401, 5000);
+  await until('the session is over', async () => (await other.request('/user/bert/api/status')).status === 401);
   await other.logIn('bert', 'correct horse');
   await press(other, 'stop');
   t.notOk(await isRunning('bert'));
@@ -107,7 +107,7 @@ t.test(
     const carl = new Visitor();
     await carl.logIn('carl', 'correct horse');
     const home = await carl.navigate('/hub/home');
-    const csrf = /name="csrf" value="([^"]+)"/.exec(home.text)?.[1] ?? '';
+    const csrf = fieldOf(home.text, 'csrf');
     await fill(STATE);
     const refused = await carl.submit('/hub/spawn', { csrf, next: '', server: '' });
     t.equal(refused.response.status, 503);

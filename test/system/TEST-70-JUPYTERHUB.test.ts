@@ -4,7 +4,8 @@ import { WebSocket } from 'ws';
 import { PUBLIC_URL } from '../lib/browser.js';
 import { createUser, installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { Visitor } from '../lib/visitor.js';
+import { until } from '../lib/server-start.js';
+import { fieldOf, Visitor } from '../lib/visitor.js';
 
 t.setTimeout(900_000);
 
@@ -34,21 +35,9 @@ t.teardown(async () => {
   await machine?.stop();
 });
 
-async function until(what: string, isTrue: () => Promise<boolean>, timeoutMs = 90_000): Promise<void> {
-  const end = Date.now() + timeoutMs;
-  while (!(await isTrue())) {
-    if (Date.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
-}
-
 function api(method: string, path: string, body?: unknown): Promise<Response> {
   const headers = { authorization: `token ${SERVICE_TOKEN}`, 'content-type': 'application/json' };
   return visitor.request(path, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) });
-}
-
-function fieldValue(html: string, name: string): string {
-  return new RegExp(`name="${name}"[^>]*value="([^"]*)"`).exec(html)?.[1] ?? '';
 }
 
 /** Routes as the other hub sees them. */
@@ -134,7 +123,7 @@ t.test('JupyterHub starts on it: log in, spawn', async (t) => {
   await until('the hub answers', hubAnswers);
   t.match(await routes(), { '/': { target: 'http://127.0.0.1:8081', jupyterhub: true, hub: true } });
   const page = await visitor.navigate('/hub/login');
-  const form = { username: 'anna', password: 'correct horse', _xsrf: fieldValue(page.text, '_xsrf') };
+  const form = { username: 'anna', password: 'correct horse', _xsrf: fieldOf(page.text, '_xsrf') };
   const after = await visitor.submit('/hub/login', form);
   t.match(after.path, /^\/(?:hub\/spawn-pending|user)\/anna/, after.text.slice(0, 500));
   await until('the server runs', async () => '/user/anna' in (await routes()));

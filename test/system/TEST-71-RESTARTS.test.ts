@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { control, serveLoad, startLoad } from '../lib/proxy-load.js';
+import { control, endLoads, serveLoad, startLoad } from '../lib/proxy-load.js';
 import {
   assertNothingLost,
   loadOrder,
@@ -11,6 +11,7 @@ import {
   RESTARTS,
   repeat,
   supervisorPid,
+  TIMEOUT_MS,
   TRANSFER_BYTES,
   untilActive,
   untilOneWorker,
@@ -23,7 +24,7 @@ import { until } from '../lib/server-start.js';
 import type { LoadOrder } from '../restart-load/main.js';
 import type { Target } from '../restart-load/target.js';
 
-t.setTimeout(1_400_000);
+t.setTimeout(TIMEOUT_MS);
 
 const DROP_IN = '/etc/metalhub/metalhub.toml.d/mistake.toml';
 let machine: Machine;
@@ -32,10 +33,16 @@ let target: Target;
 t.before(async () => {
   machine = await bootMachine({ image: 'jupyter' });
   await installDeb(machine);
+  // What is counted and killed here is one of each generation, whatever the machine has.
+  await machine.writeFile('/etc/metalhub/metalhub.toml.d/one-worker.toml', '[proxy]\nworkers = 1\n');
+  await machine.run(['systemctl', 'restart', 'hub-proxy']);
+  await untilOneWorker(machine);
   const origin = 'http://127.0.0.1:8000';
   target = { port: 8000, host: '127.0.0.1:8000', origin, ...(await serveLoad(machine)) };
   await machine.enterNetwork();
 });
+
+t.afterEach(endLoads);
 
 t.teardown(() => machine?.stop());
 

@@ -2,13 +2,14 @@ import t from 'tap';
 import { HOST, LIVE, link, renew, untilShown } from '../lib/certificate.js';
 import { installDeb } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { serveLoad, startLoad } from '../lib/proxy-load.js';
+import { endLoads, serveLoad, startLoad } from '../lib/proxy-load.js';
 import {
   assertNothingLost,
   loadOrder,
   RELOADS,
   RESTARTS,
   repeat,
+  TIMEOUT_MS,
   TRANSFER_BYTES,
   untilOneWorker,
   upgrade,
@@ -20,6 +21,7 @@ const PORT = 8443;
 const CONFIG = `public_url = "https://${HOST}:${PORT}"
 [proxy]
 listen = ["0.0.0.0:${PORT}"]
+workers = 1
 [tls]
 cert_file = "${LIVE}/fullchain.pem"
 key_file = "${LIVE}/privkey.pem"
@@ -28,7 +30,7 @@ method = "pam"
 allow = { groups = ["metalhub-users"] }
 `;
 
-t.setTimeout(1_400_000);
+t.setTimeout(TIMEOUT_MS);
 
 let machine: Machine;
 let target: Target;
@@ -51,6 +53,8 @@ t.before(async () => {
   target = { port: PORT, host: `${HOST}:${PORT}`, origin, ca, ...(await serveLoad(machine)) };
   await machine.enterNetwork();
 });
+
+t.afterEach(endLoads);
 
 t.teardown(() => machine?.stop());
 
