@@ -17,6 +17,9 @@ export class ServerEvents {
     options: { base?: string; ca?: string } = {},
   ): Promise<ServerEvents> {
     const base = options.base ?? PUBLIC_URL;
+    // Gets the ticket for the server, as the page around it does.
+    const { response } = await visitor.navigate(`/user/${user}/api/status`);
+    if (response.status !== 200) throw new Error(`the server of ${user} answers ${response.status}`);
     const path = `/user/${user}/api/events/subscribe`;
     const url = new URL(path, base.replace(/^http/, 'ws'));
     const { host, hostname } = url;

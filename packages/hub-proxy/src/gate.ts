@@ -3,7 +3,7 @@ import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import { HUB_TICKET_PATH, TICKET_COOKIE, TICKET_PATH, type Ticket } from '@metalhub/wire/ticket.js';
 import { cookieValues } from './cookies.js';
 import { findField } from './header-fields.js';
-import { type Answer, jsonAnswer, redirect } from './pages.js';
+import { type Answer, jsonAnswer, ofSomebodyElse, redirect } from './pages.js';
 import type { Route } from './proxy-state.js';
 import type { RequestHead } from './request-head.js';
 import { isFromThisSite } from './same-origin.js';
@@ -87,7 +87,7 @@ export class Gate {
     proto: 'http' | 'https',
   ): Verdict {
     if (ticket === undefined || token === undefined) {
-      if (isOfSomebodyElse) return answer(jsonAnswer(403, 'this server belongs to somebody else'));
+      if (isOfSomebodyElse) return answer(ofSomebodyElse(isNavigation(head)));
       return answer(isNavigation(head) ? this.#sendToHub(head, route) : jsonAnswer(401, 'log in first'));
     }
     if (!isFromThisSite(head, proto, this.#parts.settings.public_origin)) {

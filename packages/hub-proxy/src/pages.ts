@@ -125,6 +125,16 @@ export function gatewayTimeout(isNavigation: boolean): Answer {
   });
 }
 
+/** The path is that of a server the visitor had once, and which is somebody else's now. */
+export function ofSomebodyElse(isNavigation: boolean): Answer {
+  if (!isNavigation) return jsonAnswer(403, 'this server belongs to somebody else');
+  return page(403, {
+    title: 'This server belongs to somebody else',
+    paragraphs: ['Your login does not lead to it.'],
+    link: { href: '/hub/home', text: 'To your servers' },
+  });
+}
+
 /** Of programs and people alike: a form was sent. */
 export function tooManyLogins(retryAfterSec: number): Answer {
   const paragraphs = ['Too many logins come from your network address. Wait a minute, then try again.'];

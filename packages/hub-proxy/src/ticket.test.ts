@@ -44,6 +44,10 @@ t.test('only the hub’s own, live ticket for this server opens it', async (t) =
   t.equal(await statusWith(ticketClaims(nowSec, { exp: nowSec - 1 })), 401);
   t.equal(await statusWith(ticketClaims(nowSec, { type: 'code' })), 401);
   t.equal(await statusWith(ticketClaims(nowSec, { extra: 1 })), 401);
+  const bobs = await proxy.key.sign(ticketClaims(nowSec, { user: 'bob' }));
+  const told = await ask(proxy.port, 'GET /user/anna/lab', [...PAGE, `Cookie: metalhub-ticket=${bobs}`]);
+  t.equal(statusOf(told), 403);
+  t.match(told, /<h1>This server belongs to somebody else<\/h1>[\s\S]*href="\/hub\/home"/, 'people get a page');
   const before = server.connections;
   const stranger = await makeHubKey();
   const good = await proxy.key.sign(ticketClaims(nowSec));
