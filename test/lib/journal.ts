@@ -72,7 +72,9 @@ export function parseJournalEntry(line: string): JournalEntry {
 
 /** What is wrong about the entry, for `Machine.assertCleanJournal`; `undefined` when nothing is. */
 export function findComplaint(entry: JournalEntry): string | undefined {
-  const text = `${entry.identifier} [${entry.unit}] <${entry.priority}> ${entry.message}`;
+  const reason = entry.fields['METALHUB_REASON'];
+  const said = reason === undefined ? entry.message : `${entry.message} (${reason})`;
+  const text = `${entry.identifier} [${entry.unit}] <${entry.priority}> ${said}`;
   const fromManager = entry.fields['_PID'] === '1' || entry.identifier === 'systemd';
   if (isCrash(entry, fromManager)) return `crash: ${text}`;
   if (entry.priority > WARNING || (fromManager && isDrainingProxy(entry))) return undefined;

@@ -93,6 +93,13 @@ export function untilActive(machine: Machine): Promise<void> {
 }
 
 /** Connections that a proxy leaves behind end by themselves; so do their workers. */
-export function untilOneWorker(machine: Machine): Promise<void> {
-  return until('the earlier generations are gone', async () => (await workersOf(machine)).length === 1);
+export async function untilOneWorker(machine: Machine): Promise<void> {
+  let seen: WorkerReport[] = [];
+  const isOne = async (): Promise<boolean> => {
+    seen = await workersOf(machine);
+    return seen.length === 1;
+  };
+  await until('the earlier generations are gone', isOne).catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${JSON.stringify(seen)}`);
+  });
 }

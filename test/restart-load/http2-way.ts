@@ -24,7 +24,13 @@ export class Http2Way implements Way {
     for (;;) {
       const session = await this.#open();
       const stream = session.request(
-        { ':method': method, ':path': path, ':authority': this.#target.host, cookie: this.#target.cookie },
+        {
+          ':method': method,
+          ':path': path,
+          ':authority': this.#target.host,
+          cookie: this.#target.cookie,
+          origin: this.#target.origin,
+        },
         { endStream: body === undefined },
       );
       if (body !== undefined) stream.end(body);

@@ -17,7 +17,7 @@ export class RefusalLog {
     this.#clock = clock;
   }
 
-  /** @param reason constant text */
+  /** @param reason text of ours, none of the visitor's */
   note(status: number, reason: string, peer: string): void {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#windowStartMs > PER_MS) {

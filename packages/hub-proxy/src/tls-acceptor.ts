@@ -69,9 +69,10 @@ export class TlsAcceptor {
     this.#server.on('secureConnection', (socket: TLSSocket) => this.#take(socket));
     this.#server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
       // Whoever just goes away, as browsers do from a connection that they do not need, is not worth a line.
-      const hasGone = systemErrorCode(error) === 'ECONNRESET';
+      const code = systemErrorCode(error) ?? 'unknown';
       const peer = plainAddress(socket.remoteAddress ?? 'unknown');
-      if (!hasGone) this.#options.refusals.note(400, 'TLS handshake failed', peer);
+      // OpenSSL's name of what is wrong; there are a few dozen.
+      if (code !== 'ECONNRESET') this.#options.refusals.note(400, `TLS handshake failed: ${code}`, peer);
       socket.destroy();
     });
     this.#keyTimer = setInterval(() => this.#server.setTicketKeys(makeTicketKey()), TICKET_KEY_LIFETIME_MS);
@@ -87,6 +88,8 @@ export class TlsAcceptor {
       refusals,
       onHandshake: () => {
         this.#pending.set(key, pending);
+        // Who closes now will not finish the handshake; half-open it would be waited for.
+        socket.allowHalfOpen = false;
         this.#server.emit('connection', socket);
       },
     });
@@ -103,6 +106,7 @@ export class TlsAcceptor {
     const pending = this.#pending.get(key);
     this.#pending.delete(key);
     if (pending === undefined) return void socket.destroy();
+    socket.allowHalfOpen = true;
     pending.succeed(this.#options.onSecure(socket));
   }
 }

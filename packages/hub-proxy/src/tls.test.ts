@@ -201,6 +201,24 @@ t.test('P09: a handshake that does not begin or does not end is cut off in time'
   while (front.proxy.worker.report().connections > 0) await new Promise((resolve) => setTimeout(resolve, 20));
 });
 
+t.test('a visitor who goes away in the middle of a handshake is gone at once, and worth no warning', async (t) => {
+  const front = await startTlsFront(t);
+  for (let round = 0; round < 5; round++) {
+    const socket = await open(front.proxy.port);
+    // The last bytes of the handshake are not sent any more.
+    socket.destroy();
+    const half = openClient(front.proxy.port, '\x16\x03\x01\x02');
+    half.socket.end();
+    t.equal(await half.closed, '');
+  }
+  const begin = performance.now();
+  while (front.proxy.worker.report().connections > 0) {
+    if (performance.now() - begin > 5000) throw new Error('connections are left');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  t.same(front.proxy.log.lines, []);
+});
+
 t.test('draining, a handshake under way is finished and its request answered', async (t) => {
   const front = await startTlsFront(t);
   const socket = await open(front.proxy.port);

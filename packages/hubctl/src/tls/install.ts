@@ -14,16 +14,21 @@ export function readCertificateFiles({ cert_file: certFile, key_file: keyFile }:
   return { certFile, cert: readText(certFile), keyFile, key: readText(keyFile) };
 }
 
-/** Whether the configured files differ from what the proxy was given; `undefined` without TLS, or when it cannot be read. */
-export function isChanged(tls: Config['tls'], installedFile = INSTALLED_FILE): boolean | undefined {
+/** What the configured files would be installed as; `undefined` without TLS, or when one cannot be read. */
+export function readConfigured(tls: Config['tls']): string | undefined {
   if (tls.cert_file === '') return undefined;
-  const installed = readIfThere(installedFile);
   try {
-    return bundleOf(readCertificateFiles(tls)) !== installed;
+    return bundleOf(readCertificateFiles(tls));
   } catch (error) {
     if (error instanceof MetalhubError) return undefined;
     throw error;
   }
+}
+
+/** Whether the configured files differ from what the proxy was given; `undefined` without TLS, or when it cannot be read. */
+export function isChanged(tls: Config['tls'], installedFile = INSTALLED_FILE): boolean | undefined {
+  const configured = readConfigured(tls);
+  return configured === undefined ? undefined : configured !== readIfThere(installedFile);
 }
 
 /**
