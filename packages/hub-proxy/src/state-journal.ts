@@ -47,6 +47,10 @@ function parseLine(line: string): Delta | undefined {
   }
 }
 
+function notEnoughSpace(): Error {
+  return Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+}
+
 function checksum(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, SUM_CHARACTERS);
 }
@@ -83,7 +87,9 @@ export class JournalFile {
     const bytes = Buffer.from(lines);
     try {
       const file = await this.#open();
-      await file.write(bytes, 0, bytes.length, this.#size);
+      const { bytesWritten } = await file.write(bytes, 0, bytes.length, this.#size);
+      // On a disk that is just getting full the system writes what fits, and says no more than how much that was.
+      if (bytesWritten < bytes.length) throw notEnoughSpace();
       await file.datasync();
       this.#size += bytes.length;
     } catch (error) {
