@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -51,6 +51,7 @@ function setUp(t: { teardown(end: () => Promise<void>): void }, changes: Partial
     };
   };
   return {
+    directory,
     store,
     clock,
     log,
@@ -225,6 +226,18 @@ t.test('B8: whoever looked at an older state changes nothing', async (t) => {
       .status,
     204,
   );
+});
+
+t.test('B8 R07: a removal with the right version counts although the disk is full', async (t) => {
+  const { control, store, directory } = setUp(t, { hasForeignHub: false });
+  await control('POST', '/api/routes/user/anna', OURS);
+  const now = String((await control('GET', '/api/routes?exact=1')).headers['etag']);
+  rmSync(directory, { recursive: true });
+  t.equal((await control('DELETE', '/api/routes/user/anna', undefined, { 'if-match': now })).status, 503);
+  t.equal(store.live.routeCount, 0);
+  t.equal((await control('DELETE', '/api/routes/user/anna', undefined, { 'if-match': now })).status, 412);
+  mkdirSync(directory);
+  t.equal((await control('POST', '/api/routes/user/anna', OURS)).status, 201, 'it goes on');
 });
 
 t.test('without the right token nothing is read', async (t) => {

@@ -90,10 +90,13 @@ export function addRouteApi(app: FastifyInstance, parts: RouteApiParts): void {
     make: (state: LiveState) => Change | undefined,
     kind?: ChangeKind,
   ): Promise<boolean> {
+    let isUpToDate = false;
     return changeState(
       parts,
       (state) => {
-        checkVersion(request, state);
+        // Once: where it cannot be stored the version has moved on when it is asked for again.
+        if (!isUpToDate) checkVersion(request, state);
+        isUpToDate = true;
         return make(state);
       },
       kind,

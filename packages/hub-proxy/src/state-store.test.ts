@@ -202,6 +202,22 @@ t.test('R07: what takes rights away counts although it cannot be written, and is
   t.equal(reopened(path).revocations.length, 1, 'when it is asked for again');
 });
 
+t.test('R07: a change that fails when it is made again fails alone, and the store goes on', async (t) => {
+  const directory = join(makeDirectory(t), 'later');
+  const store = StateStore.open(join(directory, 'state.json'), new TestLog());
+  const revoke = (state: LiveState) => addRevocations(state, [{ session_id: 'a'.repeat(32), until: 2 ** 33 }], 10);
+  let calls = 0;
+  const once = () => {
+    if (calls++ > 0) throw new Error('only once');
+    return { keys: [] };
+  };
+  const all = await Promise.allSettled([store.update(once, 'take away'), store.update(revoke, 'take away')]);
+  t.match(all, [{ reason: { message: 'only once' } }, { reason: { code: 'MH_ERR_PROXY_STATE' } }]);
+  t.equal(store.live.revocationCount, 1);
+  mkdirSync(directory);
+  t.equal(await store.update((state) => putRoute(state, annas)), true);
+});
+
 function next(state: LiveState, change: Change | undefined): LiveState {
   const none: Delta = { version: state.version + 1, remove: [], put: [], keys: null, revoke: [] };
   if (change !== undefined) state.apply({ ...none, ...change });

@@ -147,10 +147,7 @@ export class StateStore {
       this.#live.skipVersion();
       this.#recent = [];
       this.#mustCompact = true;
-      for (const { waiting } of done) {
-        if (waiting.kind === 'take away') this.#takeAway(waiting);
-        waiting.reject(this.#notStored(cause));
-      }
+      for (const { waiting } of done) waiting.reject(this.#takeAway(waiting) ?? this.#notStored(cause));
       return;
     }
     this.#recent = [...this.#recent, ...deltas].slice(-MAX_RECENT);
@@ -161,12 +158,18 @@ export class StateStore {
     return change && { ...NO_CHANGE, ...change, version: this.#live.version + 1 };
   }
 
-  /** Without the disk. */
-  #takeAway({ make }: Waiting): void {
-    const delta = this.#deltaOf(make(this.#live));
-    if (delta === undefined) return;
-    this.#live.apply(delta);
-    this.#isStored = false;
+  /** Without the disk, if it takes something away. @returns why it cannot be made any more */
+  #takeAway({ make, kind }: Waiting): unknown {
+    if (kind !== 'take away') return undefined;
+    try {
+      const delta = this.#deltaOf(make(this.#live));
+      if (delta === undefined) return undefined;
+      this.#live.apply(delta);
+      this.#isStored = false;
+      return undefined;
+    } catch (error) {
+      return error;
+    }
   }
 
   async #store(deltas: readonly Delta[]): Promise<void> {
