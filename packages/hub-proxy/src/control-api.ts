@@ -132,7 +132,8 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
 }
 
 function describeWorker(report: WorkerReport): GenerationReport {
-  const { activity: _activity, counters: _counters, started_ms, draining_since_ms, deadline_ms, ...rest } = report;
+  const { activity: _activity, counters: _counters, state_version: _version, ...shown } = report;
+  const { started_ms, draining_since_ms, deadline_ms, ...rest } = shown;
   const iso = (ms: number): string => new Date(ms).toISOString();
   return {
     ...rest,

@@ -38,6 +38,8 @@ export const generationReportShape = object({
   counters: optional(countersShape),
   rss_bytes: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   open_fds: optional(integer(0, 10_000_000)),
+  /** Of the state in force; far above what there may be, and below where numbers end. */
+  state_version: optional(integer(0, 2 ** 50)),
 });
 export type WorkerReport = Shaped<typeof generationReportShape>;
 

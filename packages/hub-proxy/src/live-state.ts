@@ -76,9 +76,9 @@ export class LiveState {
     };
   }
 
-  /** After changes were taken back: whoever saw them must not believe that he is up to date. */
-  skipVersion(): void {
-    this.#version++;
+  /** Whoever saw something else under the number, as what was taken back, must not believe that he is up to date. */
+  skipTo(version: number): void {
+    this.#version = version;
   }
 
   /** Forgets revocations that no longer matter, and the oldest when there are too many. */

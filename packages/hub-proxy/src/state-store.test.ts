@@ -22,14 +22,19 @@ const annas = {
 };
 const KEY = { kty: 'OKP', crv: 'Ed25519', x: 'x'.repeat(43), kid: 'k' } as const;
 
+/** At a time when versions count from 1. */
+function openStore(path: string, log = new TestLog()): StateStore {
+  return StateStore.open(path, log, 0);
+}
+
 function reopened(path: string): ProxyState {
-  return StateStore.open(path, new TestLog()).snapshot();
+  return openStore(path).snapshot();
 }
 
 t.test('what was stored is there after a restart, for its owner only', async (t) => {
   const directory = makeDirectory(t);
   const path = join(directory, 'state.json');
-  const store = StateStore.open(path, new TestLog());
+  const store = openStore(path);
   t.equal(await store.update((state) => putRoute(state, annas)), true);
   t.equal(await store.update((state) => putRoute(state, { ...annas })), false);
   t.same(reopened(path), { ...EMPTY_STATE, version: 1, routes: [annas] });
@@ -38,7 +43,7 @@ t.test('what was stored is there after a restart, for its owner only', async (t)
 
 t.test('changes made at once come one after the other, none is lost', async (t) => {
   const path = join(makeDirectory(t), 'state.json');
-  const store = StateStore.open(path, new TestLog());
+  const store = openStore(path);
   const added = Array.from({ length: 20 }, (_, index) =>
     store.update((state) => putRoute(state, { ...annas, prefix: `/user/u${index}/` })),
   );
@@ -53,7 +58,7 @@ t.test('changes made at once come one after the other, none is lost', async (t) 
 t.test('the journal is folded into the file before it grows without end', async (t) => {
   const directory = makeDirectory(t);
   const path = join(directory, 'state.json');
-  const store = StateStore.open(path, new TestLog());
+  const store = openStore(path);
   for (let round = 0; round < 30; round++) {
     const routes = Array.from({ length: 100 }, (_, index) => ({ ...annas, prefix: `/u/${index}/r${round}/` }));
     const before = Array.from({ length: 100 }, (_, index) => `/u/${index}/r${round - 1}/`);
@@ -70,7 +75,7 @@ t.test('the journal is folded into the file before it grows without end', async 
 t.test('a power loss between the file and its journal takes nothing away', async (t) => {
   const directory = makeDirectory(t);
   const [path, journal] = [join(directory, 'state.json'), join(directory, 'state.journal')];
-  const store = StateStore.open(path, new TestLog());
+  const store = openStore(path);
   await store.update((state) => putRoute(state, annas));
   const older = readFileSync(journal);
   const many = Array.from({ length: 2000 }, (_, index) => ({ ...annas, prefix: `/user/u${index}/` }));
@@ -87,7 +92,7 @@ t.test('a damaged file is set aside under a name of its own, loudly', async (t) 
   for (const text of damaged) {
     writeFileSync(path, text);
     const log = new TestLog();
-    t.same(StateStore.open(path, log).snapshot(), EMPTY_STATE);
+    t.same(openStore(path, log).snapshot(), EMPTY_STATE);
     t.equal(log.lines[0]?.level, 'error');
   }
   t.same(
@@ -99,7 +104,7 @@ t.test('a damaged file is set aside under a name of its own, loudly', async (t) 
 
 t.test('R07: files cut off or damaged at any byte are never taken for something else', async (t) => {
   const source = makeDirectory(t);
-  const store = StateStore.open(join(source, 'state.json'), new TestLog());
+  const store = openStore(join(source, 'state.json'));
   const many = Array.from({ length: 3 }, (_, index) => ({ ...annas, prefix: `/user/u${index}/` }));
   await store.update((state) => changeRoutes(state, many, []));
   await store.compact();
@@ -128,7 +133,7 @@ t.test('R07: files cut off or damaged at any byte are never taken for something 
     writeFileSync(path, json);
     writeFileSync(journalPath, journal);
     const log = new TestLog();
-    const state = JSON.stringify(StateStore.open(path, log).snapshot());
+    const state = JSON.stringify(openStore(path, log).snapshot());
     const isSetAside = log.lines.some(({ level }) => level === 'error');
     const names = readdirSync(directory).filter((name) => name.includes('damaged'));
     const isRight = isSetAside
@@ -162,7 +167,7 @@ t.test('R07: files cut off or damaged at any byte are never taken for something 
 t.test('R07: what cannot be written has not happened, and works again later', async (t) => {
   const directory = makeDirectory(t);
   const path = join(directory, 'absent', 'state.json');
-  const store = StateStore.open(path, new TestLog());
+  const store = openStore(path);
   await t.rejects(
     store.update((state) => putRoute(state, annas)),
     { code: 'MH_ERR_PROXY_STATE', details: { reason: 'ENOENT: no such file or directory' } },
@@ -184,7 +189,7 @@ t.test('R07: what cannot be written has not happened, and works again later', as
 t.test('R07: what takes rights away counts although it cannot be written, and is written later', async (t) => {
   const directory = join(makeDirectory(t), 'later');
   const path = join(directory, 'state.json');
-  const store = StateStore.open(path, new TestLog());
+  const store = openStore(path);
   const revoke = (state: LiveState) => addRevocations(state, [{ session_id: 'a'.repeat(32), until: 2 ** 33 }], 10);
   const both = await Promise.allSettled([
     store.update((state) => putRoute(state, annas)),
@@ -202,9 +207,51 @@ t.test('R07: what takes rights away counts although it cannot be written, and is
   t.equal(reopened(path).revocations.length, 1, 'when it is asked for again');
 });
 
+t.test('R07: versions only grow, over restarts with a full disk, over lost files, and when the clock goes back', async (t) => {
+  const directory = makeDirectory(t);
+  const path = join(directory, 'state.json');
+  const atMs = Date.now();
+  const first = StateStore.open(path, new TestLog(), atMs);
+  await first.update((state) => putRoute(state, annas));
+  const stored = first.live.version;
+  t.ok(stored > atMs);
+  rmSync(directory, { recursive: true });
+  await t.rejects(first.update((state) => removeRoute(state, '/user/anna/'), 'take away'));
+  const given = first.live.version;
+  t.ok(given > stored);
+  t.ok(StateStore.open(path, new TestLog(), atMs + 1000).live.version > given, 'lost files');
+  const second = StateStore.open(path, new TestLog(), atMs - 1000);
+  second.outrun(given);
+  t.ok(second.live.version > given, 'a worker of the earlier one said so');
+  t.equal(second.changesSince(given), undefined);
+  mkdirSync(directory);
+  await second.update((state) => putRoute(state, annas));
+  const { version } = second.live;
+  const third = StateStore.open(path, new TestLog(), atMs - 1000);
+  t.equal(third.live.version, version, 'and it is on the disk');
+  third.outrun(version + 10);
+  await third.update((state) => removeRoute(state, '/user/anna/'));
+  t.same(openStore(path).snapshot(), third.snapshot());
+});
+
+t.test('a version that jumps while a change is written is on the disk with the next', async (t) => {
+  const path = join(makeDirectory(t), 'state.json');
+  const store = openStore(path);
+  for (const isWhole of [false, true]) {
+    if (isWhole) store.outrun(store.live.version + 5);
+    const writing = store.update((state) => putRoute(state, { ...annas, prefix: `/at/${state.version}/` }));
+    // Past the microtasks in which the change is made.
+    await new Promise((resolve) => setImmediate(resolve));
+    store.outrun(store.live.version + 5);
+    await writing;
+    await store.update((state) => putRoute(state, { ...annas, prefix: `/at/${state.version}/` }));
+    t.same(reopened(path), store.snapshot());
+  }
+});
+
 t.test('R07: a change that fails when it is made again fails alone, and the store goes on', async (t) => {
   const directory = join(makeDirectory(t), 'later');
-  const store = StateStore.open(join(directory, 'state.json'), new TestLog());
+  const store = openStore(join(directory, 'state.json'));
   const revoke = (state: LiveState) => addRevocations(state, [{ session_id: 'a'.repeat(32), until: 2 ** 33 }], 10);
   let calls = 0;
   const once = () => {

@@ -53,8 +53,17 @@ export class StateStore {
     this.#stateBytes = stateBytes;
   }
 
-  /** Reads the files; damaged ones are set aside, and the table is empty until the hub fills it again. */
-  static open(path: string, log: Log): StateStore {
+  /**
+   * Reads the files; damaged ones are set aside, and the table is empty until the hub fills it again. Versions go on above
+   * the time in milliseconds: an earlier supervisor may have given numbers away that the disk knows nothing of.
+   */
+  static open(path: string, log: Log, nowMs = Date.now()): StateStore {
+    const store = StateStore.#read(path, log);
+    store.outrun(Math.floor(nowMs) - 1);
+    return store;
+  }
+
+  static #read(path: string, log: Log): StateStore {
     const journalPath = path.replace(/(?:\.json)?$/, '.journal');
     try {
       const text = readIfThere(path)?.toString('utf8');
@@ -89,6 +98,14 @@ export class StateStore {
     if (version === this.#live.version) return [];
     const first = this.#recent.findIndex((delta) => delta.version === version + 1);
     return first < 0 ? undefined : this.#recent.slice(first);
+  }
+
+  /** @param version that a worker, or whoever asked for a list, may have seen: ours is not older afterwards */
+  outrun(version: number): void {
+    if (version <= this.#live.version) return;
+    this.#live.skipTo(version + 1);
+    this.#recent = [];
+    this.#mustCompact = true;
   }
 
   /**
@@ -144,7 +161,7 @@ export class StateStore {
       await this.#store(deltas);
     } catch (cause) {
       for (const takeBack of undo.reverse()) takeBack();
-      this.#live.skipVersion();
+      this.#live.skipTo(this.#live.version + 1);
       this.#recent = [];
       this.#mustCompact = true;
       for (const { waiting } of done) waiting.reject(this.#takeAway(waiting) ?? this.#notStored(cause));
@@ -186,10 +203,12 @@ export class StateStore {
    */
   async compact(): Promise<void> {
     this.#live.forget(Date.now() / SECOND_MS);
-    const text = formatStored(this.#live.snapshot());
+    const state = this.#live.snapshot();
+    const text = formatStored(state);
     await writeFileAtomic(this.#path, text, { mode: STATE_MODE });
     this.#stateBytes = text.length;
-    this.#mustCompact = false;
+    // A worker may have been found meanwhile.
+    this.#mustCompact = this.#live.version !== state.version;
     this.#isStored = true;
     // If this fails the next change tries again; what lies there is older than the state.
     await this.#journal.clear().catch(() => undefined);

@@ -1,7 +1,10 @@
-import { readdirSync, renameSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { EMPTY_STATE } from './proxy-state.js';
+import { formatStored } from './state-format.js';
 import { isThere, setUp, startSupervisor, until } from './testing/supervisor.js';
+import { SESSION_ID } from './testing/tickets.js';
 
 // Of the whole file: half a minute is not enough on a busy machine, and one that hangs is waited for.
 t.setTimeout(180_000);
@@ -100,4 +103,27 @@ t.test('R03: a worker that its supervisor has given up stops to accept by itself
   t.match(await supervisor.reports(), [{ generation: 1, draining: false }]);
   await supervisor.endAll();
   await leave();
+});
+
+t.test('R07: a logout reaches workers that know a newer state than a supervisor whose files are lost', async (t) => {
+  const { directory, listening, key, nowSec, openTunnel, get } = await setUp(t);
+  mkdirSync(join(directory, 'state'));
+  // Far above the time, from which versions go on.
+  writeFileSync(join(directory, 'state', 'state.json'), formatStored({ ...EMPTY_STATE, version: 2 ** 45 }));
+  const first = await startSupervisor(directory, listening.fd);
+  await first.call('PUT', '/api/keys', { keys: [key.publicKey] });
+  const route = { target: first.target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+  await first.call('POST', '/api/routes/user/anna', route);
+  await first.leave();
+  const tunnel = await openTunnel();
+  rmSync(join(directory, 'state'), { recursive: true });
+  const second = await startSupervisor(directory, listening.fd);
+  t.match(await tunnel.closed, /\x88\x02\x03\xe9$/, 'without a route there is no tunnel');
+  await second.call('PUT', '/api/keys', { keys: [key.publicKey] });
+  await second.call('POST', '/api/routes/user/anna', route);
+  t.equal(await get(), 200);
+  await second.call('POST', '/api/revocations', { session_id: SESSION_ID, until: nowSec + 60 });
+  t.equal(await get(), 401);
+  await second.supervisor.endAll();
+  await second.leave();
 });

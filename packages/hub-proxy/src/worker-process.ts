@@ -28,6 +28,8 @@ export interface StateSource {
   snapshot(): ProxyState;
   /** `undefined` when it is too long ago. */
   changesSince(version: number): readonly Delta[] | undefined;
+  /** Goes on above a version that a worker has, if need be: it would ignore what is older. */
+  outrun(version: number): void;
 }
 
 /** A worker as its supervisor sees it, whether it started it or found it. */
@@ -36,8 +38,10 @@ export class WorkerProcess {
   readonly #client: WireClient<GenerationRequests>;
   /** The newest form of the state that it understands. */
   readonly #format: number;
-  /** Of the state it has, as far as we know. */
+  /** Of the state it has from us, as far as we know. */
   #version: number | undefined;
+  /** Of the state that an earlier supervisor gave it. */
+  #earlierVersion = 0;
 
   private constructor(name: WorkerName, client: WireClient<GenerationRequests>, format: number) {
     this.name = name;
@@ -51,7 +55,7 @@ export class WorkerProcess {
     const client = await connectWire(generationProtocol(path), { path, connectTimeoutMs: 2 * SECOND_MS });
     const worker = new WorkerProcess(name, client, readFormat(path));
     try {
-      await worker.report();
+      worker.#earlierVersion = (await worker.report()).state_version ?? 0;
       return worker;
     } catch (error) {
       client.close();
@@ -96,6 +100,7 @@ export class WorkerProcess {
   /** Brings it up to date, by what changed since the last time where that is known. */
   async update(source: StateSource): Promise<void> {
     const base = this.#version;
+    if (base === undefined) source.outrun(this.#earlierVersion);
     const changes = this.#format >= 2 && base !== undefined ? source.changesSince(base) : undefined;
     if (changes?.length === 0) return;
     if (base !== undefined && changes !== undefined) {

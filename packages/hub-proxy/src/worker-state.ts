@@ -48,6 +48,10 @@ export class WorkerState {
     return this.#table;
   }
 
+  get version(): number {
+    return this.#live.version;
+  }
+
   isRevoked(sessionId: string): boolean {
     const untilSec = this.#live.findRevocation(sessionId);
     return untilSec !== undefined && untilSec >= this.#options.clock.nowMs() / SECOND_MS;

@@ -229,6 +229,7 @@ export class Worker {
       activity: this.#context.activity.list(),
       counters: this.#context.metrics.counters(this.#connections.keys()),
       rss_bytes: process.memoryUsage.rss(),
+      state_version: this.#context.state.version,
       ...(openFds !== undefined && { open_fds: openFds }),
     };
   }
