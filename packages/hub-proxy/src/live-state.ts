@@ -83,8 +83,11 @@ export class LiveState {
 
   /** Forgets revocations that no longer matter, and the oldest when there are too many. */
   forget(nowSec: number): void {
-    let surplus = this.#revocations.size - MAX_REVOCATIONS;
-    for (const [id, until] of this.#revocations) if (until < nowSec || surplus-- > 0) this.#revocations.delete(id);
+    for (const [id, until] of this.#revocations) if (until < nowSec) this.#revocations.delete(id);
+    for (const id of this.#revocations.keys()) {
+      if (this.#revocations.size <= MAX_REVOCATIONS) break;
+      this.#revocations.delete(id);
+    }
   }
 }
 

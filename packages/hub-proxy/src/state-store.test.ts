@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { LiveState } from './live-state.js';
-import { type Delta, defaultRoute, EMPTY_STATE, type ProxyState } from './proxy-state.js';
+import { type Delta, defaultRoute, EMPTY_STATE, MAX_REVOCATIONS, type ProxyState } from './proxy-state.js';
 import { addRevocations, type Change, changeRoutes, putRoute, removeRoute, setKeys } from './state-changes.js';
+import { formatForGeneration, parseState, STATE_FORMAT } from './state-format.js';
 import { StateStore } from './state-store.js';
 import { TestLog } from './testing/proxy.js';
 
@@ -112,7 +113,7 @@ t.test('R07: files cut off or damaged at any byte are never taken for something 
   const steps: ((state: LiveState) => Change | undefined)[] = [
     (state) => putRoute(state, annas),
     (state) => removeRoute(state, '/user/u1/'),
-    (state) => addRevocations(state, [{ session_id: 'a'.repeat(32), until: 100 }], 50),
+    (state) => addRevocations(state, [{ session_id: 'a'.repeat(32), until: 2 ** 33 }], 50),
   ];
   for (const step of steps) {
     await store.update(step);
@@ -297,6 +298,36 @@ t.test('routes are replaced by place, revocations by session, and old ones are f
   t.equal(state.findRevocation(b), 90);
   state.forget(100);
   t.same(state.snapshot().revocations, [{ session_id: a, until: 120 }]);
+});
+
+function revocations(count: number, until: number, digit: string) {
+  return Array.from({ length: count }, (_, index) => ({
+    session_id: `${digit}${index.toString(16).padStart(31, '0')}`,
+    until,
+  }));
+}
+
+t.test('too many revocations: the past ones go, then the oldest', async (t) => {
+  const lasting = revocations(MAX_REVOCATIONS - 10, 200, 'a');
+  const state = new LiveState({ ...EMPTY_STATE, revocations: lasting });
+  next(state, { revoke: revocations(20, 90, 'b') });
+  state.forget(100);
+  t.same(state.snapshot().revocations, lasting, 'none that still counts');
+  next(state, { revoke: revocations(11, 200, 'c') });
+  state.forget(100);
+  t.equal(state.revocationCount, MAX_REVOCATIONS);
+  t.equal(state.findRevocation(lasting[0]?.session_id ?? ''), undefined);
+  t.equal(state.findRevocation(lasting[1]?.session_id ?? ''), 200);
+});
+
+t.test('a worker takes the state however many sessions were revoked', async (t) => {
+  const store = openStore(join(makeDirectory(t), 'state.json'));
+  for (const digit of ['a', 'b', 'c']) {
+    const more = revocations(20_000, 2 ** 33, digit);
+    await store.update((state) => addRevocations(state, more, 50), 'take away');
+  }
+  const sent = JSON.parse(JSON.stringify(formatForGeneration(store.snapshot(), STATE_FORMAT)));
+  t.equal(parseState(sent, '').revocations.length, MAX_REVOCATIONS);
 });
 
 t.test('what changes nothing is no change', async (t) => {

@@ -89,7 +89,9 @@ export class StateStore {
     return this.#live;
   }
 
+  /** With no more revocations than there may be. */
   snapshot(): ProxyState {
+    this.#live.forget(Date.now() / SECOND_MS);
     return this.#live.snapshot();
   }
 
@@ -202,8 +204,7 @@ export class StateStore {
    * older than the state and are left out.
    */
   async compact(): Promise<void> {
-    this.#live.forget(Date.now() / SECOND_MS);
-    const state = this.#live.snapshot();
+    const state = this.snapshot();
     const text = formatStored(state);
     await writeFileAtomic(this.#path, text, { mode: STATE_MODE });
     this.#stateBytes = text.length;
