@@ -8,6 +8,7 @@ import {
   type Delta,
   defaultRoute,
   EMPTY_STATE,
+  foreignKey,
   type ProxyState,
   type Route,
   routeIdentity,
@@ -32,6 +33,8 @@ export interface StateParts {
   readonly work: OpenWork;
   readonly activity: Activity;
 }
+
+const ROOT = { host: null, prefix: '/' };
 
 /** A worker's copy of what the supervisor stores. */
 export class WorkerState {
@@ -78,7 +81,7 @@ export class WorkerState {
   async change(base: number, changes: readonly Delta[], parts: StateParts): Promise<boolean> {
     if (base !== this.#live.version) return false;
     const ended = new Set<string>();
-    for (const delta of changes) this.#applyDelta(delta, ended, parts.activity);
+    for (const delta of changes) this.#applyDelta(delta, ended);
     if (ended.size > 0) parts.work.closeWhere((item) => ended.has(item.routeIdentity), GOING_AWAY);
     if (changes.some(({ revoke }) => revoke.length > 0)) this.#closeRevoked(parts);
     if (changes.some(({ keys }) => keys !== null)) await parts.tickets.setKeys(this.#live.keys);
@@ -86,21 +89,18 @@ export class WorkerState {
   }
 
   /** @param ended gets the identities that are served no more */
-  #applyDelta(delta: Delta, ended: Set<string>, activity: Activity): void {
-    for (const key of delta.remove) {
-      const before = this.#live.findRoute(key);
-      if (before === undefined) continue;
-      ended.add(routeIdentity(before));
-      activity.forget(key);
-      if (this.#isServed(before)) this.#table.remove(before);
-    }
-    for (const route of delta.put) {
-      const before = this.#live.findRoute(routeKey(route));
-      if (before !== undefined) ended.add(routeIdentity(before));
-      ended.delete(routeIdentity(route));
-      if (this.#isServed(route)) this.#table.put(route);
-    }
+  #applyDelta(delta: Delta, ended: Set<string>): void {
+    const removed = delta.remove.map((key) => this.#live.findRoute(key)).filter((route) => route !== undefined);
+    const touched = new Map([...removed, ...delta.put].map((route) => [routePlace(route), route]));
+    const before = [...touched.values()].map((at) => this.#servedAt(at));
     this.#live.apply(delta);
+    for (const route of before) if (route !== undefined) ended.add(routeIdentity(route));
+    for (const at of touched.values()) {
+      const route = this.#servedAt(at);
+      if (route === undefined) this.#table.remove(at);
+      else this.#table.put(route);
+      if (route !== undefined) ended.delete(routeIdentity(route));
+    }
     if (delta.revoke.length > 0) this.#live.forget(this.#options.clock.nowMs() / SECOND_MS);
   }
 
@@ -114,13 +114,21 @@ export class WorkerState {
     return this.#options.hasForeignHub ? isForeign : !isForeign || routePlace(route) !== '/';
   }
 
+  /** Two hubs may both have a route at a place. Ours wins, as when another hub was switched off. */
+  #servedAt(at: Pick<Route, 'host' | 'prefix'>): Route | undefined {
+    const both = [this.#live.findRoute(routePlace(at)), this.#live.findRoute(foreignKey(at))];
+    return both.find((route) => route !== undefined && this.#isServed(route)) ?? this.#ownRoot(at);
+  }
+
+  /** The way to our hub, which is never stored. */
+  #ownRoot(at: Pick<Route, 'host' | 'prefix'>): Route | undefined {
+    const { hasForeignHub, hubSocketPath } = this.#options;
+    return hasForeignHub || routePlace(at) !== '/' ? undefined : defaultRoute(hubSocketPath);
+  }
+
   #makeTable(): RouteTable {
-    const { hasForeignHub, hubSocketPath, hosts } = this.#options;
-    const ours = hasForeignHub ? [] : [defaultRoute(hubSocketPath)];
-    const served = [...this.#live.routes()].filter((route) => this.#isServed(route));
-    // Ours win where both have one, as when another hub was switched off.
-    const isOurs = ({ data }: Route): boolean => data === null;
-    const ordered = [...served.filter((route) => !isOurs(route)), ...served.filter(isOurs)];
-    return new RouteTable([...ours, ...ordered], (host) => hosts.isBelow(host));
+    const places = [ROOT, ...this.#live.routes()];
+    const served = places.map((at) => this.#servedAt(at)).filter((route) => route !== undefined);
+    return new RouteTable(served, (host) => this.#options.hosts.isBelow(host));
   }
 }
