@@ -14,13 +14,9 @@ export class Activity {
     this.#lastMs.set(key, this.#clock.nowMs());
   }
 
-  forget(key: string): void {
-    this.#lastMs.delete(key);
-  }
-
-  /** Forgets routes that are gone. */
-  keepOnly(keys: ReadonlySet<string>): void {
-    for (const key of this.#lastMs.keys()) if (!keys.has(key)) this.#lastMs.delete(key);
+  /** Forgets routes that are gone. Whoever still had one open touches it once more while that is being closed. */
+  keepOnly(isThere: (key: string) => boolean): void {
+    for (const key of this.#lastMs.keys()) if (!isThere(key)) this.#lastMs.delete(key);
   }
 
   list(): { prefix: string; last_ms: number }[] {

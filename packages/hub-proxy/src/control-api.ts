@@ -94,6 +94,7 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
       checkVersion(request, state);
       return changeRoutes(state, routes, keys);
     });
+    for (const key of keys) if (!store.hasRoute(key)) supervisor.forgetActivity(key);
     reply.code(204).header('ETag', `"${store.live.version}"`).send();
   });
   addRouteApi(app, { ...parts, isForeign: false });

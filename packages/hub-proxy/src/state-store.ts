@@ -102,6 +102,11 @@ export class StateStore {
     return first < 0 ? undefined : this.#recent.slice(first);
   }
 
+  /** @param key of a route, `/` of the one to our hub included */
+  hasRoute(key: string): boolean {
+    return key === '/' || this.#live.findRoute(key) !== undefined;
+  }
+
   /** @param version that a worker, or whoever asked for a list, may have seen: ours is not older afterwards */
   outrun(version: number): void {
     if (version <= this.#live.version) return;

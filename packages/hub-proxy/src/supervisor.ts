@@ -126,12 +126,15 @@ export class Supervisor {
   }
 
   async #askAll(): Promise<WorkerReport[]> {
+    const { state } = this.#options;
     const reports = await Promise.all(this.#all().map((worker) => worker.report().catch(() => undefined)));
     const living = reports.filter((report) => report !== undefined);
     for (const report of living) this.ledger.note(report);
     for (const { prefix, last_ms } of living.flatMap(({ activity }) => activity)) {
       this.#activity.set(prefix, Math.max(last_ms, this.#activity.get(prefix) ?? 0));
     }
+    // A worker that was asked before a route was removed still knew it.
+    for (const prefix of this.#activity.keys()) if (!state.hasRoute(prefix)) this.#activity.delete(prefix);
     return living;
   }
 

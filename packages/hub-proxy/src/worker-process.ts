@@ -28,6 +28,8 @@ export interface StateSource {
   snapshot(): ProxyState;
   /** `undefined` when it is too long ago. */
   changesSince(version: number): readonly Delta[] | undefined;
+  /** @param key of a route */
+  hasRoute(key: string): boolean;
   /** Goes on above a version that a worker has, if need be: it would ignore what is older. */
   outrun(version: number): void;
 }

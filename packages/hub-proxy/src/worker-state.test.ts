@@ -1,10 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '@metalhub/base/time.js';
 import t from 'tap';
-import { Activity } from './activity.js';
 import { HostList } from './host.js';
 import { LiveState } from './live-state.js';
 import { OpenWork } from './open-work.js';
 import { type Delta, defaultRoute, EMPTY_STATE, type Route, routeIdentity, routeKey } from './proxy-state.js';
+import { startFront } from './testing/front.js';
+import { openClient } from './testing/proxy.js';
 import { Random } from './testing/random.js';
 import { TicketVerifier } from './ticket-verifier.js';
 import { WorkerState } from './worker-state.js';
@@ -15,7 +17,7 @@ const THEIRS: Route = { ...OURS, target: { kind: 'unix', path: '/theirs' }, data
 
 /** Fed with changes, with something open on every route that it ever served. */
 function setUp(hasForeignHub: boolean) {
-  const parts = { tickets: new TicketVerifier(), work: new OpenWork(), activity: new Activity(systemClock) };
+  const parts = { tickets: new TicketVerifier(), work: new OpenWork() };
   const options = { hubSocketPath: '/hub', hasForeignHub, hosts: new HostList(['localhost']), clock: systemClock };
   const state = new WorkerState(options);
   const all = new LiveState(EMPTY_STATE);
@@ -24,7 +26,12 @@ function setUp(hasForeignHub: boolean) {
   const openAll = () => {
     for (const identity of served()) {
       if (open.has(identity)) continue;
-      const item = { routeIdentity: identity, sessionId: undefined, isTunnel: true, close: () => open.delete(identity) };
+      const item = {
+        routeIdentity: identity,
+        sessionId: undefined,
+        isTunnel: true,
+        close: () => open.delete(identity),
+      };
       open.set(identity, item);
       parts.work.add({ ...item, close: () => void item.close() });
     }
@@ -100,4 +107,27 @@ t.test('after any changes a worker serves what one that starts now serves, and n
       worker.openAll();
     }
   }
+});
+
+t.test('a route that is gone is not reported, though its last connections go on for a moment', async (t) => {
+  const { proxy, cookie } = await startFront(t, (_head, socket) => {
+    socket.write(
+      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n',
+    );
+    socket.on('data', (chunk) => socket.write(chunk));
+  });
+  const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: eA=='];
+  const from = [`Host: localhost:${proxy.port}`, `Origin: http://localhost:${proxy.port}`, cookie];
+  const client = openClient(proxy.port, ['GET /user/anna/ws HTTP/1.1', ...from, ...upgrade, '', ''].join('\r\n'));
+  await client.waitFor('101');
+  const keys = () => proxy.worker.report().activity.map(({ prefix }) => prefix);
+  client.send('\x81\x02hi');
+  await client.waitFor('\x81\x02hi');
+  t.same(keys(), ['/user/anna/']);
+  t.equal(await proxy.worker.changeState(1, [{ ...NONE, version: 2, remove: ['/user/anna/'] }]), true);
+  for (let sent = 0; sent < 15; sent++) {
+    client.send('\x81\x02ho');
+    await sleep(100);
+  }
+  t.same(keys(), []);
 });

@@ -1,6 +1,5 @@
 import type { Clock } from '@metalhub/base/time.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
-import type { Activity } from './activity.js';
 import type { HostList } from './host.js';
 import { LiveState } from './live-state.js';
 import type { OpenWork } from './open-work.js';
@@ -12,7 +11,6 @@ import {
   type ProxyState,
   type Route,
   routeIdentity,
-  routeKey,
   routePlace,
 } from './proxy-state.js';
 import { RouteTable } from './route-table.js';
@@ -31,7 +29,6 @@ export interface WorkerStateOptions {
 export interface StateParts {
   readonly tickets: TicketVerifier;
   readonly work: OpenWork;
-  readonly activity: Activity;
 }
 
 const ROOT = { host: null, prefix: '/' };
@@ -55,6 +52,11 @@ export class WorkerState {
     return this.#live.version;
   }
 
+  /** @param key of a route */
+  hasRoute(key: string): boolean {
+    return key === routePlace(ROOT) || this.#live.findRoute(key) !== undefined;
+  }
+
   isRevoked(sessionId: string): boolean {
     const untilSec = this.#live.findRevocation(sessionId);
     return untilSec !== undefined && untilSec >= this.#options.clock.nowMs() / SECOND_MS;
@@ -68,9 +70,7 @@ export class WorkerState {
     if (state.version < this.#live.version) return false;
     this.#live = new LiveState(state);
     this.#table = this.#makeTable();
-    const routes = this.#table.list();
-    const identities = new Set(routes.map(routeIdentity));
-    parts.activity.keepOnly(new Set(routes.map(routeKey)));
+    const identities = new Set(this.#table.list().map(routeIdentity));
     parts.work.closeWhere((item) => !identities.has(item.routeIdentity), GOING_AWAY);
     this.#closeRevoked(parts);
     await parts.tickets.setKeys(state.keys);

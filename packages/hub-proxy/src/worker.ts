@@ -158,14 +158,12 @@ export class Worker {
   }
 
   async setState(state: ProxyState): Promise<void> {
-    const { work, activity } = this.#context;
-    await this.#context.state.apply(state, { tickets: this.#tickets, work, activity });
+    await this.#context.state.apply(state, { tickets: this.#tickets, work: this.#context.work });
   }
 
   /** @returns false when it has another state than `base` */
   changeState(base: number, changes: readonly Delta[]): Promise<boolean> {
-    const { work, activity } = this.#context;
-    return this.#context.state.change(base, changes, { tickets: this.#tickets, work, activity });
+    return this.#context.state.change(base, changes, { tickets: this.#tickets, work: this.#context.work });
   }
 
   /**
@@ -213,6 +211,8 @@ export class Worker {
   report(): WorkerReport {
     const openFds = openDescriptors();
     const { clock } = this.#options;
+    const { activity, state } = this.#context;
+    activity.keepOnly((key) => state.hasRoute(key));
     /** A monotonic time as one of the wall clock. */
     const wall = (ms: number): number => Math.floor(clock.nowMs() - clock.monotonicMs() + ms);
     const sinceMs = this.#drainingSinceMs;
@@ -226,10 +226,10 @@ export class Worker {
       started_ms: this.#startedMs,
       connections: this.#connections.size,
       tunnels: this.#context.work.tunnelCount,
-      activity: this.#context.activity.list(),
+      activity: activity.list(),
       counters: this.#context.metrics.counters(this.#connections.keys()),
       rss_bytes: process.memoryUsage.rss(),
-      state_version: this.#context.state.version,
+      state_version: state.version,
       ...(openFds !== undefined && { open_fds: openFds }),
     };
   }
