@@ -36,6 +36,8 @@ export class OldWorkers {
   readonly #workers = new Map<string, WorkerProcess>();
   /** Those that may live but are not connected, with the monotonic time since when. */
   readonly #missed = new Map<string, { name: WorkerName; sinceMs: number }>();
+  /** Looks at a socket that are under way: two would find the same worker twice, or count its end twice. */
+  readonly #adopting = new Map<string, Promise<WorkerProcess | undefined>>();
 
   constructor(options: OldWorkersOptions) {
     this.#options = options;
@@ -83,6 +85,8 @@ export class OldWorkers {
   async adoptLost(name: WorkerName): Promise<WorkerProcess | undefined> {
     this.#miss(name);
     await waitLost();
+    // Somebody else has looked meanwhile, and knows.
+    if (!this.#missed.has(socketName(name))) return undefined;
     return this.#adopt(name, true);
   }
 
@@ -97,8 +101,15 @@ export class OldWorkers {
     if (!this.#missed.has(key)) this.#missed.set(key, { name, sinceMs: this.#options.clock.monotonicMs() });
   }
 
+  #adopt(name: WorkerName, isAgain = false): Promise<WorkerProcess | undefined> {
+    const key = socketName(name);
+    const adopting = this.#adopting.get(key) ?? this.#look(name, isAgain).finally(() => this.#adopting.delete(key));
+    this.#adopting.set(key, adopting);
+    return adopting;
+  }
+
   /** One that lives but does not answer now is looked for again later; only of a dead one the socket is removed. */
-  async #adopt(name: WorkerName, isAgain = false): Promise<WorkerProcess | undefined> {
+  async #look(name: WorkerName, isAgain: boolean): Promise<WorkerProcess | undefined> {
     const { directory, log, ledger, state } = this.#options;
     const key = socketName(name);
     try {
@@ -116,7 +127,7 @@ export class OldWorkers {
       } else if (isConnectionLost(error) && !isAgain) {
         // Most often it was just ending.
         await waitLost();
-        return this.#adopt(name, true);
+        return this.#look(name, true);
       } else {
         this.#miss(name);
         log.warning('a worker does not answer and is looked for again', { ...name, err: error });
