@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import { CounterLedger } from './counter-ledger.js';
@@ -35,6 +36,8 @@ interface Accepting {
   readonly generation: number;
   readonly limits: SupervisorLimits;
   readonly workers: Set<WorkerProcess>;
+  /** Of workers that are being started. */
+  starting: number;
   nextIndex: number;
 }
 
@@ -47,6 +50,8 @@ export class Supervisor {
   readonly #delay = new RestartDelay();
   #limits: SupervisorLimits;
   #current: Accepting | undefined;
+  /** It is being started: some of its workers accept already, and must know what those of the current one do. */
+  #next: Accepting | undefined;
   #nextGeneration = 1;
   #isLeaving = false;
   #lastPush: Promise<void> = Promise.resolve();
@@ -179,7 +184,7 @@ export class Supervisor {
   }
 
   #all(): WorkerProcess[] {
-    return [...(this.#current?.workers ?? []), ...this.#old.list()];
+    return [...(this.#next?.workers ?? []), ...(this.#current?.workers ?? []), ...this.#old.list()];
   }
 
   #kill(name: WorkerName): Promise<void> {
@@ -187,12 +192,16 @@ export class Supervisor {
   }
 
   async #startGeneration(limits: SupervisorLimits): Promise<void> {
-    const next: Accepting = { generation: this.#nextGeneration++, limits, workers: new Set(), nextIndex: 0 };
+    const next: Accepting = { generation: this.#nextGeneration++, limits, workers: new Set(), starting: 0, nextIndex: 0 };
+    this.#next = next;
     const starts = Array.from({ length: limits.workers }, () => this.#startWorker(next));
     const failed = (await Promise.allSettled(starts)).find(({ status }) => status === 'rejected');
-    if (failed?.status === 'rejected') {
+    this.#next = undefined;
+    if (failed?.status === 'rejected' || next.workers.size === 0) {
+      // Until they have ended they are looked after like all others.
+      for (const worker of next.workers) this.#old.add(worker);
       await this.#tellAll([...next.workers], 'a worker did not end', (worker) => worker.end(0));
-      throw failed.reason;
+      throw failed?.status === 'rejected' ? failed.reason : noneLeft();
     }
     const before = this.#current;
     this.#current = next;
@@ -201,26 +210,38 @@ export class Supervisor {
       generation: next.generation,
       workers: next.workers.size,
     });
-    this.ledger.count('generations_started');
+    // Those that died while others were being started.
+    for (let count = next.workers.size; count < limits.workers; count++) this.#replaceLater(next, 0);
     for (const worker of before?.workers ?? []) this.#old.add(worker);
     // Only now: until the new ones accepted, old ones did.
     await this.#drain(this.#old.list());
   }
 
+  /** Resolves when it accepts, and has what changed while it started. @throws {MetalhubError} it could not be started */
   async #startWorker(accepting: Accepting): Promise<void> {
     const { workerProgram: program, listenFds, state, generationDirectory: directory, clock } = this.#options;
     const name = { generation: accepting.generation, index: accepting.nextIndex++ };
     const { settings } = accepting.limits;
     const started = { name, program, directory, listenFds, settings, state: state.snapshot() };
-    const worker = await WorkerProcess.start(started);
+    accepting.starting++;
+    const worker = await WorkerProcess.start(started).finally(() => accepting.starting--);
+    this.ledger.count('generations_started');
     accepting.workers.add(worker);
     const startedMs = clock.monotonicMs();
     void worker.gone.then(() => {
       accepting.workers.delete(worker);
-      if (this.#current === accepting) this.#onWorkerGone(accepting, name, clock.monotonicMs() - startedMs);
+      if (this.#isWanted(accepting)) this.#onWorkerGone(accepting, name, clock.monotonicMs() - startedMs);
     });
-    // It may have changed while the worker started.
-    await worker.update(state);
+    // A reload may have come while the worker started: it is not of the newest any more.
+    const isLate = !this.#isWanted(accepting);
+    if (isLate) this.#old.add(worker);
+    // One that does not take the state is gone, and replaced as such.
+    await this.pushState();
+    if (isLate) await this.#drain([worker]);
+  }
+
+  #isWanted(accepting: Accepting): boolean {
+    return accepting === this.#current || accepting === this.#next;
   }
 
   /** One of those that accept is gone, or hangs: while there is no other, connections wait in the backlog. */
@@ -237,19 +258,13 @@ export class Supervisor {
 
   async #replaceNow(accepting: Accepting): Promise<void> {
     if (this.#isLeaving || this.#current !== accepting) return;
+    if (accepting.workers.size + accepting.starting >= accepting.limits.workers) return;
     try {
       await this.#startWorker(accepting);
-      if (this.#current !== accepting) await this.#adoptSuperseded(accepting);
     } catch (error) {
       this.#options.log.critical('no worker could be started', { err: error });
       this.#replaceLater(accepting, this.#delay.nextMs(0));
     }
-  }
-
-  /** A reload came while the worker started: it is not the newest any more. */
-  async #adoptSuperseded(accepting: Accepting): Promise<void> {
-    for (const worker of accepting.workers) this.#old.add(worker);
-    await this.#drain([...accepting.workers]);
   }
 
   #drain(workers: readonly WorkerProcess[]): Promise<void> {
@@ -294,11 +309,12 @@ export class Supervisor {
   async endSurplus(): Promise<void> {
     const loads = sumByGeneration(await this.reports());
     for (const generation of this.#ending) if (!loads.has(generation)) this.#ending.delete(generation);
-    const { generation: newest } = this.#current ?? {};
+    const newest = this.#current?.generation ?? 0;
+    // A later one is just being started.
     const earlier = [...loads.values()].filter(
-      ({ generation }) => generation !== newest && !this.#ending.has(generation),
+      ({ generation }) => generation < newest && !this.#ending.has(generation),
     );
-    for (const load of findSurplus(newest === undefined ? undefined : loads.get(newest), earlier, this.#limits)) {
+    for (const load of findSurplus(loads.get(newest), earlier, this.#limits)) {
       this.#options.log.notice('too many generations: one ends before its time', { ...load });
       this.ledger.count('generations_surplus');
       this.#ending.add(load.generation);
@@ -306,6 +322,10 @@ export class Supervisor {
       await this.#tellAll(workers, 'a worker could not be told to end', (worker) => worker.end(SURPLUS_END_MS));
     }
   }
+}
+
+function noneLeft(): MetalhubError {
+  return new MetalhubError('MH_ERR_WIRE_CLOSED', { details: { peer: 'hub-proxy worker' } });
 }
 
 function sumByGeneration(reports: readonly WorkerReport[]): Map<number, GenerationLoad> {

@@ -17,6 +17,8 @@ import { ok, startUpstream } from './upstream.js';
 
 // The workers are processes of their own, from the compiled files.
 const WORKER = fileURLToPath(new URL('../worker-main.js', import.meta.url));
+/** See late-worker.ts. */
+export const LATE_WORKER = fileURLToPath(new URL('late-worker.js', import.meta.url));
 
 interface ControlAnswer {
   status: number;
@@ -24,7 +26,11 @@ interface ControlAnswer {
 }
 
 /** A supervisor with its control API, all in one directory. A second one on the same directory is its successor. */
-export async function startSupervisor(directory: string, listenFd: number, { maxGenerations = 64, workers = 1 } = {}) {
+export async function startSupervisor(
+  directory: string,
+  listenFd: number,
+  { maxGenerations = 64, workers = 1, workerProgram = WORKER } = {},
+) {
   const log = new TestLog();
   const allowed = { hubSocketPath: join(directory, 'hub.sock'), serversDirectory: directory };
   mkdirSync(join(directory, 'state'), { recursive: true });
@@ -40,7 +46,7 @@ export async function startSupervisor(directory: string, listenFd: number, { max
   const limits = { settings, workers, maxGenerations, maxMemoryBytes: 2 ** 40 };
   const supervisor = new Supervisor(
     {
-      workerProgram: WORKER,
+      workerProgram,
       generationDirectory: join(directory, 'gen'),
       listenFds: [listenFd],
       clock: systemClock,
