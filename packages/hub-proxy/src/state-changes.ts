@@ -27,19 +27,22 @@ export function removeRoute(state: LiveState, key: string): Change | undefined {
   return state.findRoute(key) === undefined ? undefined : { remove: [key] };
 }
 
-/** Many at once. @throws {MH_ERR_PROXY_ROUTE} there are too many */
+/** Many at once; what is both put and removed is put. @throws {MH_ERR_PROXY_ROUTE} there are too many */
 export function changeRoutes(
   state: LiveState,
   put: readonly Route[],
   removedKeys: readonly string[],
 ): Change | undefined {
-  const remove = removedKeys.filter((key) => state.findRoute(key) !== undefined);
-  const different = put.filter((route) => {
-    const before = state.findRoute(routeKey(route));
+  const wanted = new Map(put.map((route) => [routeKey(route), route]));
+  const remove = [...new Set(removedKeys)].filter((key) => state.findRoute(key) !== undefined && !wanted.has(key));
+  const different = [...wanted].filter(([key, route]) => {
+    const before = state.findRoute(key);
     return before === undefined || !isSameRoute(before, route);
   });
-  if (state.routeCount - remove.length + different.length > MAX_ROUTES) throw tooMany();
-  return remove.length + different.length === 0 ? undefined : { remove, put: different };
+  const added = different.filter(([key]) => state.findRoute(key) === undefined);
+  if (state.routeCount - remove.length + added.length > MAX_ROUTES) throw tooMany();
+  if (remove.length + different.length === 0) return undefined;
+  return { remove, put: different.map(([, route]) => route) };
 }
 
 export function setKeys(state: LiveState, keys: readonly PublicKey[]): Change | undefined {

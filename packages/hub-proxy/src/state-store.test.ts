@@ -3,7 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { LiveState } from './live-state.js';
-import { type Delta, defaultRoute, EMPTY_STATE, MAX_REVOCATIONS, type ProxyState } from './proxy-state.js';
+import {
+  type Delta,
+  defaultRoute,
+  EMPTY_STATE,
+  MAX_REVOCATIONS,
+  MAX_ROUTES,
+  type ProxyState,
+  type Route,
+} from './proxy-state.js';
 import { addRevocations, type Change, changeRoutes, putRoute, removeRoute, setKeys } from './state-changes.js';
 import { formatForGeneration, parseState, STATE_FORMAT } from './state-format.js';
 import { StateStore } from './state-store.js';
@@ -208,32 +216,35 @@ t.test('R07: what takes rights away counts although it cannot be written, and is
   t.equal(reopened(path).revocations.length, 1, 'when it is asked for again');
 });
 
-t.test('R07: versions only grow, over restarts with a full disk, over lost files, and when the clock goes back', async (t) => {
-  const directory = makeDirectory(t);
-  const path = join(directory, 'state.json');
-  const atMs = Date.now();
-  const first = StateStore.open(path, new TestLog(), atMs);
-  await first.update((state) => putRoute(state, annas));
-  const stored = first.live.version;
-  t.ok(stored > atMs);
-  rmSync(directory, { recursive: true });
-  await t.rejects(first.update((state) => removeRoute(state, '/user/anna/'), 'take away'));
-  const given = first.live.version;
-  t.ok(given > stored);
-  t.ok(StateStore.open(path, new TestLog(), atMs + 1000).live.version > given, 'lost files');
-  const second = StateStore.open(path, new TestLog(), atMs - 1000);
-  second.outrun(given);
-  t.ok(second.live.version > given, 'a worker of the earlier one said so');
-  t.equal(second.changesSince(given), undefined);
-  mkdirSync(directory);
-  await second.update((state) => putRoute(state, annas));
-  const { version } = second.live;
-  const third = StateStore.open(path, new TestLog(), atMs - 1000);
-  t.equal(third.live.version, version, 'and it is on the disk');
-  third.outrun(version + 10);
-  await third.update((state) => removeRoute(state, '/user/anna/'));
-  t.same(openStore(path).snapshot(), third.snapshot());
-});
+t.test(
+  'R07: versions only grow, over restarts with a full disk, over lost files, and when the clock goes back',
+  async (t) => {
+    const directory = makeDirectory(t);
+    const path = join(directory, 'state.json');
+    const atMs = Date.now();
+    const first = StateStore.open(path, new TestLog(), atMs);
+    await first.update((state) => putRoute(state, annas));
+    const stored = first.live.version;
+    t.ok(stored > atMs);
+    rmSync(directory, { recursive: true });
+    await t.rejects(first.update((state) => removeRoute(state, '/user/anna/'), 'take away'));
+    const given = first.live.version;
+    t.ok(given > stored);
+    t.ok(StateStore.open(path, new TestLog(), atMs + 1000).live.version > given, 'lost files');
+    const second = StateStore.open(path, new TestLog(), atMs - 1000);
+    second.outrun(given);
+    t.ok(second.live.version > given, 'a worker of the earlier one said so');
+    t.equal(second.changesSince(given), undefined);
+    mkdirSync(directory);
+    await second.update((state) => putRoute(state, annas));
+    const { version } = second.live;
+    const third = StateStore.open(path, new TestLog(), atMs - 1000);
+    t.equal(third.live.version, version, 'and it is on the disk');
+    third.outrun(version + 10);
+    await third.update((state) => removeRoute(state, '/user/anna/'));
+    t.same(openStore(path).snapshot(), third.snapshot());
+  },
+);
 
 t.test('a version that jumps while a change is written is on the disk with the next', async (t) => {
   const path = join(makeDirectory(t), 'state.json');
@@ -328,6 +339,19 @@ t.test('a worker takes the state however many sessions were revoked', async (t) 
   }
   const sent = JSON.parse(JSON.stringify(formatForGeneration(store.snapshot(), STATE_FORMAT)));
   t.equal(parseState(sent, '').revocations.length, MAX_REVOCATIONS);
+});
+
+t.test('of many routes at once only those that are new count, and each once', async (t) => {
+  const make = (count: number, token: string) =>
+    Array.from({ length: count }, (_, index) => ({ ...annas, prefix: `/u/${index}/`, token: token.repeat(43) }));
+  const state = new LiveState({ ...EMPTY_STATE, routes: make(MAX_ROUTES - 1, 'a') });
+  t.equal(changeRoutes(state, make(MAX_ROUTES - 1, 'b'), [])?.put?.length, MAX_ROUTES - 1, 'all replaced');
+  const [one, two, three] = ['/1/', '/2/', '/3/'].map((prefix) => ({ ...annas, prefix })) as [Route, Route, Route];
+  t.same(changeRoutes(state, [two, one, two], ['/u/0/']), { remove: ['/u/0/'], put: [two, one] });
+  t.throws(() => changeRoutes(state, [one, two, three], ['/u/0/', '/u/0/']), { code: 'MH_ERR_PROXY_ROUTE' });
+  t.throws(() => changeRoutes(state, [one, two], []), { code: 'MH_ERR_PROXY_ROUTE' });
+  const [first] = make(1, 'a');
+  t.equal(first && changeRoutes(state, [first], ['/u/0/']), undefined, 'what is put is not removed');
 });
 
 t.test('what changes nothing is no change', async (t) => {
