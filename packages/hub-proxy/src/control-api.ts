@@ -15,7 +15,7 @@ import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { checked } from './api-body.js';
 import { isRightToken } from './api-token.js';
 import { changeState } from './change-state.js';
-import type { WorkerReport } from './generation-protocol.js';
+import type { PlacedReport } from './generation-protocol.js';
 import type { LiveState } from './live-state.js';
 import { registerMetrics } from './metrics-api.js';
 import { MAX_KEYS, MAX_ROUTES, publicKeyShape } from './proxy-state.js';
@@ -132,8 +132,8 @@ export function createControlApi(parts: ControlParts): FastifyInstance {
   return app;
 }
 
-function describeWorker(report: WorkerReport): GenerationReport {
-  const { activity: _activity, counters: _counters, state_version: _version, ...shown } = report;
+function describeWorker(report: PlacedReport): GenerationReport {
+  const { activity: _activity, counters: _counters, state_version: _version, index: _index, ...shown } = report;
   const { started_ms, draining_since_ms, deadline_ms, ...rest } = shown;
   const iso = (ms: number): string => new Date(ms).toISOString();
   return {

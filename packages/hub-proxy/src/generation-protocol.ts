@@ -43,6 +43,11 @@ export const generationReportShape = object({
 });
 export type WorkerReport = Shaped<typeof generationReportShape>;
 
+/** With its place in its generation, which its supervisor knows; see WorkerName. */
+export interface PlacedReport extends WorkerReport {
+  readonly index: number;
+}
+
 /**
  * Supervisor and worker may be of different versions of the package: requests are only ever added, and what is added to
  * a message is optional, for the other side leaves out what it does not know. The state is sent in the form that the

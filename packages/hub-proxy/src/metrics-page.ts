@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { SECOND_MS } from '@metalhub/base/time.js';
-import type { WorkerReport } from './generation-protocol.js';
+import type { PlacedReport, WorkerReport } from './generation-protocol.js';
 import type { Counters } from './metrics-counters.js';
 import type { Family, Sample } from './metrics-text.js';
 import { ROUTE_KINDS } from './route-kind.js';
@@ -9,7 +9,7 @@ import { CONNECTION_REFUSALS, LATENCY_BOUNDS_SEC, UPSTREAM_ERRORS } from './work
 /** What the metrics are made of. */
 export interface MetricsInput {
   readonly version: string;
-  readonly reports: readonly WorkerReport[];
+  readonly reports: readonly PlacedReport[];
   /** Of all generations, and of the supervisor. */
   readonly counters: Counters;
   readonly routes: number;
@@ -83,14 +83,15 @@ function generations({ counters, reports, version, uptimeSec, nowMs }: MetricsIn
   const perWorker = (pick: (report: WorkerReport) => number | undefined): Sample[] =>
     reports.flatMap((report) => {
       const value = pick(report);
-      return value === undefined ? [] : [{ labels: { generation: String(report.generation) }, value }];
+      const labels = { generation: String(report.generation), worker: String(report.index) };
+      return value === undefined ? [] : [{ labels, value }];
     });
   return [
     gauge('info', 'Always 1.', [{ labels: { version }, value: 1 }]),
     gauge('start_time_seconds', 'When the supervisor started, since the epoch.', [
       { value: Math.round(nowMs / SECOND_MS - uptimeSec) },
     ]),
-    gauge('generations', 'Workers: one accepts connections, earlier ones finish what they have.', [
+    gauge('generations', 'Workers: the newest accept connections, earlier ones finish what they have.', [
       { labels: { state: 'accepting' }, value: reports.length - draining },
       { labels: { state: 'draining' }, value: draining },
     ]),

@@ -75,7 +75,13 @@ t.test('all families are understood, histograms add up, codes that a server made
     'api|add': 1,
     cpu_ms: 1500,
   };
-  const input = { version: '1.2.3', reports: [], counters, routes: 3, revocations: 1, uptimeSec: 10, nowMs: 1e12 };
+  const worker = { pid: 2, draining: false, started_ms: 3, connections: 1, tunnels: 0, activity: [] };
+  const reports = [
+    { ...worker, generation: 2, index: 0, rss_bytes: 5, open_fds: 50 },
+    { ...worker, generation: 2, index: 1, rss_bytes: 6, open_fds: 60 },
+    { ...worker, generation: 1, index: 0, rss_bytes: 7 },
+  ];
+  const input = { version: '1.2.3', reports, counters, routes: 3, revocations: 1, uptimeSec: 10, nowMs: 1e12 };
   const text = formatMetrics(metricsFamilies(input));
   const parsed = parse(text);
   const names = [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name);
@@ -103,6 +109,8 @@ t.test('all families are understood, histograms add up, codes that a server made
   t.equal(value(duration, `${duration}_bucket`, { route: 'server', le: '+Inf' }), 8);
   t.equal(value(duration, `${duration}_count`, { route: 'server' }), 8);
   t.equal(value(duration, `${duration}_sum`, { route: 'server' }), 12.345);
+  const fds = 'metalhub_proxy_worker_open_fds';
+  t.equal(value(fds, fds, { generation: '2', worker: '1' }), 60, 'each worker of a generation by itself');
   // Names without `_total`, which the parser adds, are configurable-http-proxy's.
   t.equal(value('requests_web', 'requests_web_total'), 19);
   t.equal(value('requests_ws', 'requests_ws_total'), 2);

@@ -3,7 +3,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
 import { CounterLedger } from './counter-ledger.js';
-import type { WorkerReport } from './generation-protocol.js';
+import type { PlacedReport, WorkerReport } from './generation-protocol.js';
 import { OldWorkers } from './old-workers.js';
 import { RestartDelay } from './restart-delay.js';
 import type { Settings } from './settings.js';
@@ -59,7 +59,7 @@ export class Supervisor {
   #watch: NodeJS.Timeout | undefined;
   #isLooking = false;
   #lastReports: Promise<unknown> = Promise.resolve();
-  #nextReports: Promise<WorkerReport[]> | undefined;
+  #nextReports: Promise<PlacedReport[]> | undefined;
   /** Generations that were told to end. */
   readonly #ending = new Set<number>();
   /** Newest times seen per route, of generations that are gone too. */
@@ -118,7 +118,7 @@ export class Supervisor {
    * What every living worker says of itself, the newest generation first. Who asks while others are being answered gets the
    * same next answer: a flooded route API must not become a flood of questions to the workers.
    */
-  reports(): Promise<WorkerReport[]> {
+  reports(): Promise<PlacedReport[]> {
     if (this.#nextReports === undefined) {
       const next = this.#lastReports.then(() => {
         this.#nextReports = undefined;
@@ -130,7 +130,7 @@ export class Supervisor {
     return this.#nextReports;
   }
 
-  async #askAll(): Promise<WorkerReport[]> {
+  async #askAll(): Promise<PlacedReport[]> {
     const { state } = this.#options;
     const reports = await Promise.all(this.#all().map((worker) => worker.report().catch(() => undefined)));
     const living = reports.filter((report) => report !== undefined);
@@ -192,7 +192,13 @@ export class Supervisor {
   }
 
   async #startGeneration(limits: SupervisorLimits): Promise<void> {
-    const next: Accepting = { generation: this.#nextGeneration++, limits, workers: new Set(), starting: 0, nextIndex: 0 };
+    const next: Accepting = {
+      generation: this.#nextGeneration++,
+      limits,
+      workers: new Set(),
+      starting: 0,
+      nextIndex: 0,
+    };
     this.#next = next;
     const starts = Array.from({ length: limits.workers }, () => this.#startWorker(next));
     const failed = (await Promise.allSettled(starts)).find(({ status }) => status === 'rejected');

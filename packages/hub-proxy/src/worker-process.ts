@@ -11,7 +11,7 @@ import {
   formatFilePath,
   type GenerationRequests,
   generationProtocol,
-  type WorkerReport,
+  type PlacedReport,
 } from './generation-protocol.js';
 import type { Delta, ProxyState } from './proxy-state.js';
 import type { Settings } from './settings.js';
@@ -126,8 +126,9 @@ export class WorkerProcess {
   }
 
   /** One that does not answer in time is no longer connected afterwards. */
-  report(): Promise<WorkerReport> {
-    return this.#client.call('Report', {}, { timeoutMs: CALL_TIMEOUT_MS });
+  async report(): Promise<PlacedReport> {
+    const report = await this.#client.call('Report', {}, { timeoutMs: CALL_TIMEOUT_MS });
+    return { ...report, index: this.name.index };
   }
 }
 
