@@ -8,7 +8,7 @@ import { parseState } from './state-format.js';
 /** Supervisor → worker, also of earlier generations: one socket per worker below {@link GENERATION_DIRECTORY}. */
 export const GENERATION_DIRECTORY = '/run/metalhub-proxy/gen';
 
-/** That a supervisor keeps and sends as differences. */
+/** That a supervisor keeps for workers that have not got them yet, and sends as differences. */
 export const MAX_CHANGES = 4096;
 
 /** Beside a worker's socket: the newest form of the state that it understands, as a number. Without it 1. */

@@ -41,12 +41,6 @@ export class RouteTable {
     return own.find(path) ?? this.#common.find('/');
   }
 
-  get size(): number {
-    let size = this.#common.size;
-    for (const table of this.#ofHost.values()) size += table.size;
-    return size;
-  }
-
   list(): Route[] {
     return [this.#common, ...this.#ofHost.values()].flatMap((table) => table.list());
   }

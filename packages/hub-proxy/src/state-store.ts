@@ -5,6 +5,7 @@ import type { Log } from '@metalhub/base/log.js';
 import { ShapeError } from '@metalhub/base/shape.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
+import { MAX_CHANGES } from './generation-protocol.js';
 import { LiveState } from './live-state.js';
 import { type Delta, EMPTY_STATE, type ProxyState } from './proxy-state.js';
 import type { Change } from './state-changes.js';
@@ -14,8 +15,6 @@ import { formatLine, JournalFile, readJournal } from './state-journal.js';
 const STATE_MODE = 0o600;
 /** The whole state is written anew when the journal has grown to this and to the size of the state. */
 const MIN_COMPACT_BYTES = 256 * 1024;
-/** Changes that are kept for generations that have not got them yet. */
-const MAX_RECENT = 4096;
 
 /** Whether somebody may do more after a change, or less. */
 export type ChangeKind = 'allow' | 'take away';
@@ -130,11 +129,6 @@ export class StateStore {
     });
   }
 
-  /** Resolves when nothing is being written. */
-  async settled(): Promise<void> {
-    await this.#writing;
-  }
-
   async close(): Promise<void> {
     await this.#writing;
     await this.#journal.close();
@@ -174,7 +168,7 @@ export class StateStore {
       for (const { waiting } of done) waiting.reject(this.#takeAway(waiting) ?? this.#notStored(cause));
       return;
     }
-    this.#recent = [...this.#recent, ...deltas].slice(-MAX_RECENT);
+    this.#recent = [...this.#recent, ...deltas].slice(-MAX_CHANGES);
     for (const { waiting, delta } of done) waiting.resolve(delta !== undefined);
   }
 

@@ -127,3 +127,24 @@ t.test('R07: a logout reaches workers that know a newer state than a supervisor 
   await second.supervisor.endAll();
   await second.leave();
 });
+
+t.test('a worker that loses its supervisor drains as that one said, not as its own settings do', async (t) => {
+  const { directory, listening, key, openTunnel } = await setUp(t);
+  const { supervisor, limits, call, target, leave } = await startSupervisor(directory, listening.fd);
+  await call('PUT', '/api/keys', { keys: [key.publicKey] });
+  const route = { target: target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+  await call('POST', '/api/routes/user/anna', route);
+  await openTunnel();
+  await supervisor.replace({ ...limits, settings: { ...limits.settings, drain_timeout_ms: 120_000 } });
+  const drainMs = async () => {
+    const { deadline_ms, draining_since_ms } = (await supervisor.reports())[1] ?? {};
+    return (deadline_ms ?? 0) - (draining_since_ms ?? 0);
+  };
+  t.equal(await drainMs(), 120_000);
+  // Told to drain by nobody who knows for how long.
+  process.kill((await supervisor.reports())[1]?.pid ?? 0, 'SIGWINCH');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  t.equal(await drainMs(), 120_000);
+  await supervisor.endAll();
+  await leave();
+});

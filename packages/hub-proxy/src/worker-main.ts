@@ -61,6 +61,8 @@ function main(): void {
       return { applied: (await worker?.changeState(base, changes)) ?? false };
     },
     async Drain({ timeout_ms }) {
+      // What this supervisor says holds when it is gone, too.
+      drainTimeoutMs = timeout_ms;
       drain(timeout_ms);
       return {};
     },

@@ -1,7 +1,9 @@
+import { closeSync, openSync } from 'node:fs';
 import t from 'tap';
 import { startFront } from './testing/front.js';
 import { ask, exchangeBytes, openClient, statusOf } from './testing/proxy.js';
 import { ok } from './testing/upstream.js';
+import { openDescriptors } from './worker-metrics.js';
 
 const SWITCH =
   'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n';
@@ -85,4 +87,14 @@ t.test('what goes wrong upstream is counted by kind', async (t) => {
   await hub.close();
   t.equal(statusOf(await ask(proxy.port, 'POST /hub/x', ['Content-Length: 0'])), 503);
   t.match(proxy.worker.report().counters, { 'upstream_errors|hub|unreachable': 1 });
+});
+
+t.test('open descriptors are counted, not more often than every few seconds', async (t) => {
+  const laterMs = performance.now() + 60_000;
+  const before = openDescriptors(laterMs) ?? 0;
+  t.ok(before > 2);
+  const more = Array.from({ length: 20 }, () => openSync('/dev/null', 'r'));
+  t.equal(openDescriptors(laterMs + 1000), before);
+  t.equal(openDescriptors(laterMs + 10_000), before + 20);
+  for (const fd of more) closeSync(fd);
 });
