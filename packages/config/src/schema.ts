@@ -149,7 +149,7 @@ export const configSchema = Type.Object(
           maximum: 16,
           default: 0,
           description:
-            'Processes that accept connections; 0 for one, and on machines with four and more cores for two.',
+            'Processes that accept connections; 0 for one, and on machines with four and more cores for two. The limits of connections and logins are those of each.',
         }),
         api_listen: Type.String({
           pattern: '^(\\[[0-9A-Fa-f:]+\\]|[0-9.]+):[0-9]{1,5}$',
@@ -281,21 +281,21 @@ export const configSchema = Type.Object(
           maximum: 1_000_000,
           default: 24_000,
           description:
-            'Connections in all; each may need a second descriptor for its server, of LimitNOFILE=65536 of hub-proxy.service.',
+            'Connections in all of each worker (proxy.workers); each may need a second descriptor for its server, of LimitNOFILE=65536 of hub-proxy.service.',
         }),
         connections_per_address: Type.Integer({
           minimum: 8,
           maximum: 1_000_000,
           default: 2048,
           description:
-            'Connections from one IPv4 address or /64 of IPv6; a class behind one router shares an address. Loopback and proxy.trusted_proxies are exempt.',
+            'Connections from one IPv4 address or /64 of IPv6 to each worker (proxy.workers); a class behind one router shares an address. Loopback and proxy.trusted_proxies are exempt.',
         }),
         login_attempts_per_minute: Type.Integer({
           minimum: 1,
           maximum: 100_000,
           default: 300,
           description:
-            'Login forms that one address may send; twice as many at once. The hub slows wrong passwords down long before.',
+            'Login forms that one address may send through each worker (proxy.workers); twice as many at once. The hub slows wrong passwords down long before.',
         }),
       },
       { ...closed, default: {}, description: 'What one visitor may cost.' },
