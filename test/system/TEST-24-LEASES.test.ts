@@ -236,6 +236,15 @@ t.test('a damaged file is named with the place, is left as it is, and lets nobod
   await machine.run(['hubctl', 'start', 'anna'], { timeoutMs: 120_000 });
 });
 
+t.test('who has a server running keeps key and home when the database of the hub is lost', async (t) => {
+  t.match(await machine.run(['getent', 'passwd', 'jupyter-anna']), /:70000:70000:[^:]*:\/:/, 'systemd answers');
+  const units = 'hub.socket hub-admin.socket hub.service';
+  await machine.shell(`systemctl stop ${units}; rm /var/lib/metalhub/hub/hub.sqlite*; systemctl start ${units}`);
+  await new Visitor().logIn('anna', 'correct horse');
+  const { users } = JSON.parse(await machine.run(['hubctl', 'users', '--json']));
+  t.match(users, [{ name: 'anna', key: 'anna' }]);
+});
+
 t.test('a range of uids that others may use is a mistake that config check and doctor name', async (t) => {
   t.match(await hubctl(['config', 'check']), { code: 0, stdout: /no mistakes/ });
   await machine.shell('cp /etc/subuid /srv/subuid; echo eve:90000:65536 >>/etc/subuid');
@@ -252,5 +261,8 @@ t.test('a range of uids that others may use is a mistake that config check and d
 });
 
 t.test('the journal has no unexpected warnings', async () => {
-  await machine.assertCleanJournal([/hub-spawner .*connection refused/, /hub .*(start failed|did not start)/]);
+  await machine.assertCleanJournal([
+    /hub-spawner .*connection refused/,
+    /hub .*(start failed|did not start|the database knows nothing of)/,
+  ]);
 });

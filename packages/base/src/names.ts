@@ -17,6 +17,11 @@ export const SERVER_NAME_PATTERN = /^(?:[a-z0-9][a-z0-9-]{0,30})?$/;
 /** The method is ours, the name is whatever the login method accepts, bounded. */
 export const IDENTITY_PATTERN = /^[a-z][a-z0-9-]{0,30}:[^\p{Cc}]{1,512}$/u;
 
+/** What is below are system accounts. */
+const FIRST_UID = 1000;
+/** Of users that systemd makes without being given a number; ours has one, of the lease. @see https://systemd.io/UIDS-GIDS/ */
+const DYNAMIC_UIDS = { first: 61_184, last: 65_519 };
+
 export const SERVERS_DIRECTORY = '/run/metalhub/servers';
 export const HOME_ROOT = '/var/lib/metalhub/home';
 export const PRIVATE_HOME_ROOT = '/var/lib/private/metalhub/home';
@@ -84,6 +89,24 @@ export function serverSocketPath(id: ServerId): string {
 /** The home as its user sees it (a link that systemd keeps to {@link privateHomePath}). */
 export function homePath(key: Key): string {
   return `${HOME_ROOT}/${key}`;
+}
+
+/**
+ * Whether an account has the home of a key's. While a unit of the user runs, PID 1 answers look-ups by name too, before
+ * our record does, and with `/`.
+ */
+export function isHomeOf(key: Key, home: string): boolean {
+  return home === homePath(key) || home === '/';
+}
+
+/**
+ * Whether an account that has the name of a key's is that key's, for whoever does not know which uid it should have. The
+ * home `/` says it only where the number is one of a user: system accounts have that home too, and so have units of others
+ * that systemd makes a user for.
+ */
+export function isAccountOf(key: Key, { uid, gid, home }: { uid: number; gid: number; home: string }): boolean {
+  if (home !== '/') return isHomeOf(key, home);
+  return uid === gid && uid >= FIRST_UID && (uid < DYNAMIC_UIDS.first || uid > DYNAMIC_UIDS.last);
 }
 
 /** The directory itself; nobody but root can reach it from outside the user's units. */

@@ -57,6 +57,7 @@ t.test('accounts of others that have the name or the number are respected', asyn
     account('jupyter-anna', 70_005, '/var/lib/metalhub/home/anna'),
     account('jupyter-dora', 70_006, '/'),
     account('jupyter-eve', 1001, '/home/eve'),
+    account('jupyter-finn', 62_000, '/'),
   ];
   const lookups: AccountLookups = {
     findAccount: async (name) => accounts.find((entry) => entry.name === name),
@@ -68,6 +69,7 @@ t.test('accounts of others that have the name or the number are respected', asyn
   t.equal(await findRecordUid('dora' as Key, lookups), 70_006, 'as PID 1 tells it while a unit runs');
   t.equal(await findRecordUid('bob' as Key, lookups), undefined);
   await t.rejects(findRecordUid('eve' as Key, lookups), { code: 'MH_ERR_SPAWN_ADOPT' });
+  await t.rejects(findRecordUid('finn' as Key, lookups), { code: 'MH_ERR_SPAWN_ADOPT' }, 'of a unit of somebody else');
   await requireOwnUid(anna, 70_005, lookups);
   await requireOwnUid(anna, 70_007, lookups);
   for (const uid of [70_006, 70_008]) {

@@ -1,5 +1,5 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
-import { accountName, homePath, type Key } from '@metalhub/base/names.js';
+import { accountName, isAccountOf, type Key } from '@metalhub/base/names.js';
 import type { UID_SOURCES } from '@metalhub/wire/spawner-admin.js';
 import { MAPPED_UID } from './home.js';
 import type { FoundHome } from './homes.js';
@@ -57,8 +57,7 @@ export function chooseUid(
 export async function findRecordUid(key: Key, lookups: AccountLookups): Promise<number | undefined> {
   const account = await lookups.findAccount(accountName(key));
   if (account === undefined) return undefined;
-  // While a unit of the user runs, PID 1 answers look-ups too, and with `/`.
-  if (account.name === accountName(key) && [homePath(key), '/'].includes(account.home)) return account.uid;
+  if (account.name === accountName(key) && isAccountOf(key, account)) return account.uid;
   throw refusal(key, `account ${accountName(key)} is something else's`, `see: getent passwd ${accountName(key)}`);
 }
 

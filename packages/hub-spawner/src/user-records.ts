@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, readlink, rename, rm, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
-import { accountName, homePath, type Key } from '@metalhub/base/names.js';
+import { accountName, homePath, isHomeOf } from '@metalhub/base/names.js';
 import { findAccount, findAccountByUid, findGroup, findGroupByGid } from '@metalhub/systemd/accounts.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 import type { Lease } from './lease-table.js';
@@ -95,11 +95,6 @@ async function compareWithMachine(
   if (!isUser(user) || !isUser(userOfId) || !isGroup(group) || !isGroup(groupOfId)) return 'other';
   // A part of it: an earlier publishing was cut short.
   return [user, userOfId, group, groupOfId].includes(undefined) ? 'unknown' : 'same';
-}
-
-/** While a unit of the user runs, PID 1 answers look-ups by name too, before our record does, and with `/`. */
-function isHomeOf(key: Key, home: string): boolean {
-  return home === homePath(key) || home === '/';
 }
 
 async function isPublished(lease: Pick<Lease, 'key' | 'uid'>, directory: string): Promise<boolean> {

@@ -36,7 +36,7 @@ export type LoginResult =
   | { kind: 'throttled'; retryAfterSec: number };
 
 /** An account of the machine by name; `undefined` when there is none. @throws {MH_ERR_SYSTEMD_LIBRARY} nobody knows */
-export type FindAccount = (name: string) => Promise<Pick<Account, 'home'> | undefined>;
+export type FindAccount = (name: string) => Promise<Pick<Account, 'uid' | 'gid' | 'home'> | undefined>;
 
 export interface LoginServiceOptions {
   authenticator: Authenticator;

@@ -167,8 +167,9 @@ t.test('H11: behind a web server on the same machine nobody is locked out by oth
 
 t.test('S02: nobody gets a key whose account on the machine is somebody else', async (t) => {
   const test = await openTest(t);
-  test.accounts.set('jupyter-anna', { home: '/home/jupyter-anna' });
-  test.accounts.set('jupyter-bert', { home: '/var/lib/metalhub/home/bert' });
+  const user = { uid: 70_000, gid: 70_000 };
+  test.accounts.set('jupyter-anna', { ...user, home: '/home/jupyter-anna' });
+  test.accounts.set('jupyter-bert', { ...user, home: '/var/lib/metalhub/home/bert' });
   test.pam.passwords.set('bert', 'right');
   for (const name of ['anna', 'bert']) t.equal((await new Browser(test).logIn(name, 'right')).statusCode, 303);
   const keys = async () =>
@@ -176,7 +177,7 @@ t.test('S02: nobody gets a key whose account on the machine is somebody else', a
   const [anna, bert] = await keys();
   t.match(anna, /^u[a-z2-7]{22}$/);
   t.equal(bert, 'bert', 'what has the home of the key is its own account');
-  test.accounts.set('jupyter-bert', { home: '/home/jupyter-bert' });
+  test.accounts.set('jupyter-bert', { ...user, home: '/home/jupyter-bert' });
   for (const name of ['anna', 'bert']) await new Browser(test).logIn(name, 'right');
   t.same(await keys(), [anna, bert], 'a key that was given stays');
 });

@@ -53,10 +53,25 @@ t.test('two login methods get different hashes for one name', async (t) => {
   t.not(firstKeys('pam:anna')[1], firstKeys('oidc:anna')[1]);
 });
 
+const anna = 'anna' as Key;
+const user = { uid: 70_000, gid: 70_000 };
+
 t.test('an account is ours when its home is', async (t) => {
-  const key = 'anna' as Key;
-  t.notOk(isForeignAccount(undefined, key));
-  t.notOk(isForeignAccount({ home: '/var/lib/metalhub/home/anna' }, key));
-  t.ok(isForeignAccount({ home: '/var/lib/metalhub/home/bert' }, key));
-  t.ok(isForeignAccount({ home: '/home/jupyter-anna' }, key));
+  t.notOk(isForeignAccount(undefined, anna));
+  t.notOk(isForeignAccount({ ...user, home: '/var/lib/metalhub/home/anna' }, anna));
+  t.ok(isForeignAccount({ ...user, home: '/var/lib/metalhub/home/bert' }, anna));
+  t.ok(isForeignAccount({ ...user, home: '/home/jupyter-anna' }, anna));
+});
+
+t.test('an account is ours while its server runs, and systemd says that its home is /', async (t) => {
+  t.notOk(isForeignAccount({ ...user, home: '/' }, anna));
+  // useradd --system, a unit of the administrator's with DynamicUser=, and an account beside its group.
+  for (const [uid, gid] of [
+    [994, 994],
+    [61_184, 61_184],
+    [65_519, 65_519],
+    [70_000, 100],
+  ] as const) {
+    t.ok(isForeignAccount({ uid, gid, home: '/' }, anna), `${uid}:${gid}`);
+  }
 });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { homePath, type Identity, isKey, type Key } from '@metalhub/base/names.js';
+import { type Identity, isAccountOf, isKey, type Key } from '@metalhub/base/names.js';
 
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 const HASHED_LENGTH = 22;
@@ -38,11 +38,14 @@ export function* keyCandidates(identity: Identity): Generator<Key, never> {
 }
 
 /**
- * Whether the account that has the name of the key's own (`jupyter-<key>`) is somebody else's. Ours come and go with
- * the servers, and have the home that only they have.
+ * Whether the account that has the name of the key's own (`jupyter-<key>`) is somebody else's. Ours are
+ * there from the first start after a boot on, and it may be one that runs: the user of a database that is older, or new.
  */
-export function isForeignAccount(account: { readonly home: string } | undefined, key: Key): boolean {
-  return account !== undefined && account.home !== homePath(key);
+export function isForeignAccount(
+  account: { readonly uid: number; readonly gid: number; readonly home: string } | undefined,
+  key: Key,
+): boolean {
+  return account !== undefined && !isAccountOf(key, account);
 }
 
 function isReserved(key: string): boolean {

@@ -82,7 +82,7 @@ export class TestHub {
   readonly clock = new TestClock();
   readonly slept: number[] = [];
   /** Accounts of the machine by name. */
-  readonly accounts = new Map<string, { home: string }>();
+  readonly accounts = new Map<string, { uid: number; gid: number; home: string }>();
   config: Config = parseConfig([{ file: 'test.toml', text: DEFAULT_CONFIG }]);
   readonly #keys = generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' });
   readonly #servers: Server[] = [];
