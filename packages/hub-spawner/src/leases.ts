@@ -34,7 +34,7 @@ export interface LeaseStore {
    * Frees a key, for good without its uid, once `check` does not object.
    * @throws {MH_ERR_SPAWN_NO_LEASE} {MH_ERR_SPAWN_LEASES} and whatever `check` throws
    */
-  release(key: Key, check: (survey: LeaseSurvey) => Promise<void>): Promise<Lease>;
+  release(key: Key, check: (survey: LeaseSurvey, lease: Lease) => Promise<void>): Promise<Lease>;
   /**
    * Leases the uid that `choose` finds, or a new one where it finds none, to a key that has none yet.
    * @throws {MH_ERR_SPAWN_IDENTITY} {MH_ERR_SPAWN_LEASES} {MH_ERR_SPAWN_RANGE_FULL} and whatever `choose` throws
@@ -111,7 +111,7 @@ export function createLeaseStore(options: LeaseStoreOptions): LeaseStore {
         const found = await survey();
         const lease = found.table.byKey.get(key);
         if (lease === undefined) throw new MetalhubError('MH_ERR_SPAWN_NO_LEASE', { details: { key } });
-        await check(found);
+        await check(found, lease);
         await store(releaseLease(found.table, lease, new Date(options.clock.nowMs()).toISOString()));
         return lease;
       }),

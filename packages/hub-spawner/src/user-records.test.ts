@@ -1,4 +1,14 @@
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, unlinkSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
@@ -105,6 +115,20 @@ t.test('what an interrupted publishing left is completed', async (t) => {
   unlinkSync(join(directory, '70001.user'));
   await publishAccount(lease, directory, machineWith(directory));
   t.equal(readlinkSync(join(directory, '70001.user')), 'jupyter-anna.user');
+});
+
+t.test('a taking-back that was cut short is completed by the next', async (t) => {
+  const directory = t.testdir();
+  await publishAccount(lease, directory, machineWith(directory));
+  const group = join(directory, 'jupyter-anna.group');
+  unlinkSync(group);
+  // Cannot be unlinked.
+  mkdirSync(group);
+  await t.rejects(unpublishAccount(lease, directory));
+  rmdirSync(group);
+  writeFileSync(group, '');
+  await unpublishAccount(lease, directory);
+  t.same(readdirSync(directory), []);
 });
 
 t.test('what was published can be taken back, and what others put there stays', async (t) => {

@@ -71,8 +71,9 @@ export async function unpublishAccount(
     if (target === `${name}.${kind}`) await unlink(link);
   }
   if (!(await isPublished(lease, directory))) return;
-  await unlink(join(directory, `${name}.user`));
+  // In this order: by the record of the user the next run knows that the group is still to be removed.
   await rm(join(directory, `${name}.group`), { force: true });
+  await unlink(join(directory, `${name}.user`));
 }
 
 type Comparison = 'unknown' | 'same' | 'other';

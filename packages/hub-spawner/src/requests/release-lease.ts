@@ -5,7 +5,7 @@ import type { ParamsOf, ResultOf } from '@metalhub/wire/protocol.js';
 import type { SpawnerAdminRequests } from '@metalhub/wire/spawner-admin.js';
 import type { SpawnerContext } from '../context.js';
 import type { LeaseSurvey } from '../leases.js';
-import { unpublishAccount } from '../user-records.js';
+import { RECORDS_DIRECTORY, unpublishAccount } from '../user-records.js';
 
 type Params = ParamsOf<SpawnerAdminRequests, 'ReleaseLease'>;
 
@@ -14,17 +14,20 @@ type Params = ParamsOf<SpawnerAdminRequests, 'ReleaseLease'>;
  * home. Files elsewhere are known by the uid, which nobody gets.
  */
 export async function answerReleaseLease(
-  context: SpawnerContext,
+  context: Pick<SpawnerContext, 'leases' | 'manager' | 'keysInUse' | 'log'>,
   { key, home_is_gone: homeIsGone }: Params,
   peer: string,
+  recordsDirectory: string = RECORDS_DIRECTORY,
 ): Promise<ResultOf<SpawnerAdminRequests, 'ReleaseLease'>> {
-  const { uid, identity } = await context.leases.release(key, async (survey) => {
+  const { uid, identity } = await context.leases.release(key, async (survey, lease) => {
     await refuseWhileUnits(context.manager, key);
     refuseWhileHome(key, survey, homeIsGone);
     // Last: from here to the end of the release no start can get the lease any more.
     if (context.keysInUse.has(key)) throw refusal(key, 'a start is under way');
+    // Not after the release: a record that stayed would keep the next holder out, and could not be asked for again. While
+    // there is a lease, the next start makes it anew.
+    await unpublishAccount(lease, recordsDirectory);
   });
-  await unpublishAccount({ key, uid });
   context.log.notice('lease released', { user: key, uid, homeIsGone, peer });
   return { key, uid, identity };
 }
