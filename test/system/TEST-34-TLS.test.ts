@@ -135,6 +135,26 @@ t.test('P12: a broken, foreign or expired certificate does not come into use, an
   t.equal((await shown(PORT)).serialNumber, serial);
 });
 
+t.test(
+  'a disk that takes no new certificate leaves the old one in use, and lets the proxy start with it',
+  async (t) => {
+    const directory = '/var/lib/metalhub/proxy-tls';
+    await machine.shell(`mount --bind ${directory} ${directory}; mount -o remount,bind,ro ${directory}`);
+    const since = await machine.cursor();
+    await renew(machine, 9);
+    t.match(await machine.exec(['systemctl', 'restart', 'hub-proxy'], PATIENT), { code: 0 });
+    t.equal((await shown(PORT)).serialNumber, serial);
+    await machine.waitForEntry(
+      { since, unit: 'hub-proxy.service' },
+      /certificate cannot be used[\s\S]*read-only file system/i,
+    );
+    await machine.run(['umount', directory]);
+    await link(machine, 1);
+    t.match(await machine.exec(['systemctl', 'reload', 'hub-proxy'], PATIENT), { code: 0 });
+    t.equal((await shown(PORT)).serialNumber, serial);
+  },
+);
+
 t.test('a certificate that ends soon is warned of', async (t) => {
   const soon = await renew(machine, 4, { days: 10 });
   await untilShown(PORT, soon);

@@ -29,9 +29,9 @@ async function main(how: string | undefined): Promise<number> {
     if (done === 'installed') log.notice('certificate installed', { file: config.tls.cert_file });
     return 0;
   } catch (error) {
-    if (!(error instanceof MetalhubError)) throw error;
+    // A full or read-only disk, too, is no reason to keep the proxy from starting.
     const consequence = isInstalled() ? 'the one of before stays in use' : 'there is none to serve with';
-    log.error('the certificate cannot be used', { err: error, reason: error.message, consequence });
+    log.error('the certificate cannot be used', { err: error, reason: errorText(error), consequence });
     // At the start the proxy decides: with the certificate of before it can serve.
     return how === 'start' ? 0 : 1;
   }
