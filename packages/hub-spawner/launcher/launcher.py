@@ -26,13 +26,18 @@ EXIT_OLD_JUPYTER = 101
 EXIT_BAD_HANDOVER = 102
 
 FIRST_PASSED_FD = 3
-# Kernels get 5 seconds from Jupyter; the shortest sensible stop_timeout_sec is above this.
-STOP_PATIENCE_SEC = 7
+# Seconds that a stop may take, from unit-properties.ts: a little less than systemd waits.
+STOP_VARIABLE = "METALHUB_STOP_SEC"
+# For a unit of a spawner that does not set it yet.
+DEFAULT_STOP_SEC = "7"
 SKELETON = "/etc/skel"
 # In a home while it is being filled: the next start goes on where one that was ended stopped.
 SKELETON_MARK = ".metalhub-skel"
 # Whoever inherits these would speak to systemd in the server's name or take descriptors that are not there.
-OURS_ALONE = ("LISTEN_", "NOTIFY_", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID")
+OURS_ALONE = (
+    *("LISTEN_", "NOTIFY_", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID"),
+    STOP_VARIABLE,
+)
 
 
 def refuse(status, message):
@@ -204,12 +209,12 @@ def adopt(serverapp, listening, when_accepting):
     serverapp.bind_unix_socket = bind_unix_socket
 
 
-def end_in_time(serverapp):
+def end_in_time(serverapp, patience_sec):
     """Jupyter waits without limit for a kernel that is just starting when it is told to stop; nobody else should."""
     signal_stop = serverapp.ServerApp._signal_stop
 
     def signal_stop_in_time(self, *args):
-        timer = threading.Timer(STOP_PATIENCE_SEC, os._exit, (0,))
+        timer = threading.Timer(patience_sec, os._exit, (0,))
         timer.daemon = True
         timer.start()
         signal_stop(self, *args)
@@ -267,7 +272,7 @@ def main():
     fill_new_home(os.environ.get("HOME"), os.environ.get("STATE_DIRECTORY"))
     lab_app, serverapp = import_lab()
     adopt(serverapp, listening, lambda: notify(taken.get("NOTIFY_SOCKET"), "READY=1"))
-    end_in_time(serverapp)
+    end_in_time(serverapp, float(taken.get(STOP_VARIABLE, DEFAULT_STOP_SEC)))
     keep_token_from_pages(lab_app)
     sys.argv = ["jupyter-lab"]
     lab_app.launch_instance(arguments(credential))

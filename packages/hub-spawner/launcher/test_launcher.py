@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from unittest import mock
 
@@ -273,6 +274,7 @@ class RefusalTest(LauncherCase):
 class EnvironmentTest(unittest.TestCase):
     def test_takes_what_is_systemds_and_leaves_the_rest(self):
         given = {"LISTEN_FDS": "1", "LISTEN_PIDFDID": "2", "NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "CREDENTIALS_DIRECTORY": "/c"}
+        given["METALHUB_STOP_SEC"] = "17"
         with mock.patch.dict(os.environ, {**given, "HOME": "/home/x", "LANG": "C.UTF-8"}, clear=True):
             self.assertEqual(launcher.take_environment(), given)
             self.assertEqual(dict(os.environ), {"HOME": "/home/x", "LANG": "C.UTF-8", "PWD": "/home/x"})
@@ -290,6 +292,21 @@ class StartTest(LauncherCase):
     def stop(self, process):
         process.send_signal(signal.SIGTERM)
         return process.communicate(timeout=30)[0]
+
+    def test_a_stop_that_hangs_ends_when_the_unit_says_so(self):
+        settings = self.home / ".jupyter"
+        settings.mkdir()
+        (settings / "jupyter_server_config.py").write_text(
+            "import asyncio\nfrom jupyter_server.serverapp import ServerApp\n"
+            "async def hang(self):\n    await asyncio.sleep(60)\n"
+            "ServerApp._cleanup = hang\n"
+        )
+        for seconds in (1, 9):
+            process = self.start_until_ready(METALHUB_STOP_SEC=str(seconds))
+            began = time.monotonic()
+            self.stop(process)
+            self.assertEqual(process.returncode, 0)
+            self.assertLess(abs(time.monotonic() - began - seconds), 1.5)
 
     def test_serves_on_the_inherited_socket_from_the_moment_it_says_so(self):
         process = self.start_until_ready()

@@ -102,6 +102,20 @@ t.test('limits of the profile are set, and are infinity where it has none', asyn
   });
 });
 
+t.test('the launcher ends a server that hangs in its stop before systemd kills it', async (t) => {
+  for (const [stop_timeout_sec, seconds] of [
+    [600, 597],
+    [10, 7],
+    [2, 1],
+    [1, 0.5],
+  ] as const) {
+    const { Environment } = valuesOf(
+      serverUnits(input({ timeouts: { start_timeout_sec: 60, stop_timeout_sec } })).properties,
+    );
+    t.ok(textsIn(Environment?.[1] ?? []).includes(`METALHUB_STOP_SEC=${seconds}`), `${stop_timeout_sec}`);
+  }
+});
+
 t.test('S06: the command is constant and nothing in it is expanded', async (t) => {
   const exec = valuesOf(serverUnits(input()).properties).ExecStartEx;
   const argv = ['/usr/bin/python3', '-I', '/usr/lib/metalhub/launcher.py'];

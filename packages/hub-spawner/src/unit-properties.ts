@@ -32,6 +32,10 @@ export const LAUNCHER = '/usr/lib/metalhub/launcher.py';
 export const CREDENTIAL_NAME = 'server.json';
 export const START_ID_VARIABLE = 'METALHUB_START_ID';
 export const PROFILE_VARIABLE = 'METALHUB_PROFILE';
+/** Seconds after which the launcher ends a server that hangs in its stop. */
+const STOP_VARIABLE = 'METALHUB_STOP_SEC';
+/** That much earlier than systemd does, or after half of a short time: then the unit has not failed. */
+const STOP_AHEAD_SEC = 3;
 
 export const LIMITS = ['MemoryMax', 'MemoryHigh', 'CPUQuotaPerSecUSec', 'TasksMax'] as const;
 
@@ -106,7 +110,7 @@ function identityProperties({ key, server, timeouts }: ServerUnitInput, socket: 
   ];
 }
 
-function commandProperties({ key, uid, startId, credentialFile, profile }: ServerUnitInput): UnitProperty[] {
+function commandProperties({ key, uid, startId, credentialFile, profile, timeouts }: ServerUnitInput): UnitProperty[] {
   const home = homePath(key);
   const account = accountName(key);
   return [
@@ -116,6 +120,7 @@ function commandProperties({ key, uid, startId, credentialFile, profile }: Serve
     envStrv('Environment', {
       [START_ID_VARIABLE]: startId,
       [PROFILE_VARIABLE]: profile.name,
+      [STOP_VARIABLE]: String(stopPatienceSec(timeouts.stop_timeout_sec)),
       HOME: home,
       USER: account,
       LOGNAME: account,
@@ -131,6 +136,10 @@ function commandProperties({ key, uid, startId, credentialFile, profile }: Serve
       [RUNTIME_DIRECTORY, `mode=0700,uid=${uid},gid=${uid},size=16M,nr_inodes=16k`],
     ]),
   ];
+}
+
+function stopPatienceSec(stopTimeoutSec: number): number {
+  return Math.max(stopTimeoutSec / 2, stopTimeoutSec - STOP_AHEAD_SEC);
 }
 
 /**
