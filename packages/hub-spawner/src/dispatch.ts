@@ -4,7 +4,7 @@ import type { SpawnerAdminRequests } from '@metalhub/wire/spawner-admin.js';
 import type { SpawnerContext } from './context.js';
 import { answerAdoptHome } from './requests/adopt-home.js';
 import { answerList } from './requests/list.js';
-import { answerListLeases } from './requests/list-leases.js';
+import { createLeaseLister } from './requests/list-leases.js';
 import { answerReleaseLease } from './requests/release-lease.js';
 import { answerStartServer } from './requests/start-server.js';
 import { answerStatus } from './requests/status.js';
@@ -23,12 +23,12 @@ export function spawnerHandlers(context: SpawnerContext): Handlers<SpawnerReques
 }
 
 /**
- * All that administrators can, and the hub cannot. What changes something is logged with who asked for it.
+ * All that administrators can, and the hub cannot, for one connection of theirs. What changes something is logged with who asked for it.
  * @param peer `uid=0 pid=812`
  */
 export function spawnerAdminHandlers(context: SpawnerContext, peer: string): Handlers<SpawnerAdminRequests> {
   return {
-    ListLeases: (params) => answerListLeases(context, params),
+    ListLeases: createLeaseLister(context),
     ReleaseLease: (params) => answerReleaseLease(context, params, peer),
     AdoptHome: (params) => answerAdoptHome(context, params, peer),
   };

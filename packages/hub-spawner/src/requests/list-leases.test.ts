@@ -1,7 +1,7 @@
 import { type Identity, type Key, parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
 import { addLease, NO_LEASES, releaseLease } from '../lease-table.js';
-import { leaseRows } from './list-leases.js';
+import { createLeaseLister, leaseRows } from './list-leases.js';
 
 const since = '2026-01-01T00:00:00.000Z';
 const lease = (key: string, uid: number) => ({ key: key as Key, uid, identity: `pam:${key}` as Identity, since });
@@ -22,4 +22,29 @@ t.test('lists leases by uid, what became of them, and homes that no lease names'
       ['stray', null, 'unleased', true, false],
     ],
   );
+});
+
+t.test('a list of several pages looks at the homes once, and one that begins anew looks again', async (t) => {
+  const homes = Array.from({ length: 250 }, (_, index) => home(`k${String(index).padStart(3, '0')}`));
+  let looks = 0;
+  const survey = async () => {
+    looks++;
+    return { table: NO_LEASES, homes };
+  };
+  const list = createLeaseLister({ leases: { survey }, watch: { list: () => [] } });
+  const pages = [];
+  for (let offset: number | null = 0; offset !== null; offset = pages.at(-1)?.next ?? null) {
+    pages.push(await list({ offset }));
+  }
+  t.same(
+    pages.flatMap((page) => page.leases.map(({ key }) => key)),
+    homes.map(({ key }) => key),
+  );
+  t.ok(pages.every(({ lost }) => lost));
+  t.equal(looks, 1);
+  homes.pop();
+  t.equal((await list({ offset: 200 })).leases.length, 49, 'nothing is kept after the last page');
+  await list({ offset: 0 });
+  await list({ offset: 0 });
+  t.equal(looks, 4);
 });

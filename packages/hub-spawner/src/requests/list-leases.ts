@@ -4,18 +4,33 @@ import { LEASES_PER_PAGE, type LeaseRow, type SpawnerAdminRequests } from '@meta
 import type { SpawnerContext } from '../context.js';
 import { areLeasesLost, type LeaseSurvey } from '../leases.js';
 
-/** All that was ever leased, and the homes that nothing was leased for. */
-export async function answerListLeases(
-  { leases, watch }: SpawnerContext,
-  { offset }: ParamsOf<SpawnerAdminRequests, 'ListLeases'>,
-): Promise<ResultOf<SpawnerAdminRequests, 'ListLeases'>> {
-  const survey = await leases.survey();
-  const rows = leaseRows(survey, new Set(watch.list().map(({ key }) => key)));
-  const end = offset + LEASES_PER_PAGE;
-  return {
-    leases: rows.slice(offset, end),
-    next: end < rows.length ? end : null,
-    lost: areLeasesLost(survey.table, survey.homes ?? []),
+type Params = ParamsOf<SpawnerAdminRequests, 'ListLeases'>;
+type Result = ResultOf<SpawnerAdminRequests, 'ListLeases'>;
+
+interface Sources {
+  readonly leases: Pick<SpawnerContext['leases'], 'survey'>;
+  readonly watch: Pick<SpawnerContext['watch'], 'list'>;
+}
+
+/**
+ * Lists all that was ever leased, and the homes that nothing was leased for, to one connection. Its first page looks at
+ * everything, in the queue in which starts wait; the others are of the same list.
+ */
+export function createLeaseLister({ leases, watch }: Sources): (params: Params) => Promise<Result> {
+  let kept: { rows: readonly LeaseRow[]; lost: boolean } | undefined;
+
+  async function look(): Promise<NonNullable<typeof kept>> {
+    const survey = await leases.survey();
+    const rows = leaseRows(survey, new Set(watch.list().map(({ key }) => key)));
+    return { rows, lost: areLeasesLost(survey.table, survey.homes ?? []) };
+  }
+
+  return async ({ offset }) => {
+    const { rows, lost } = offset === 0 || kept === undefined ? await look() : kept;
+    const end = offset + LEASES_PER_PAGE;
+    const next = end < rows.length ? end : null;
+    kept = next === null ? undefined : { rows, lost };
+    return { leases: rows.slice(offset, end), next, lost };
   };
 }
 
