@@ -70,12 +70,28 @@ t.test('accounts of others that have the name or the number are respected', asyn
   t.equal(await findRecordUid('bob' as Key, lookups), undefined);
   await t.rejects(findRecordUid('eve' as Key, lookups), { code: 'MH_ERR_SPAWN_ADOPT' });
   await t.rejects(findRecordUid('finn' as Key, lookups), { code: 'MH_ERR_SPAWN_ADOPT' }, 'of a unit of somebody else');
-  await requireOwnUid(anna, 70_005, lookups);
-  await requireOwnUid(anna, 70_007, lookups);
+  await requireOwnUid(anna, 70_005, [], lookups);
+  await requireOwnUid(anna, 70_007, [], lookups);
   for (const uid of [70_006, 70_008]) {
-    await t.rejects(requireOwnUid(anna, uid, lookups), {
+    await t.rejects(requireOwnUid(anna, uid, [], lookups), {
       code: 'MH_ERR_SPAWN_ADOPT',
       details: { reason: /belongs to/ },
     });
   }
+});
+
+t.test('a uid that another home belongs to is not adopted', async (t) => {
+  const nobody: AccountLookups = {
+    findAccount: async () => undefined,
+    findAccountByUid: async () => undefined,
+    findGroup: async () => undefined,
+    findGroupByGid: async () => undefined,
+  };
+  const home = (key: Key, uid: number) => ({ key, uid, isDirectory: true, isUsed: true });
+  const homes = [home(anna, 70_005), home(bobs.key, 70_001)];
+  await requireOwnUid(anna, 70_005, homes, nobody);
+  await t.rejects(requireOwnUid(anna, 70_001, homes, nobody), {
+    code: 'MH_ERR_SPAWN_ADOPT',
+    details: { reason: /home\/bob belongs to uid 70001 as well/ },
+  });
 });

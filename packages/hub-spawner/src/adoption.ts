@@ -1,5 +1,5 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
-import { accountName, isAccountOf, type Key } from '@metalhub/base/names.js';
+import { accountName, isAccountOf, type Key, PRIVATE_HOME_ROOT, privateHomePath } from '@metalhub/base/names.js';
 import type { UID_SOURCES } from '@metalhub/wire/spawner-admin.js';
 import { MAPPED_UID } from './home.js';
 import type { FoundHome } from './homes.js';
@@ -61,8 +61,25 @@ export async function findRecordUid(key: Key, lookups: AccountLookups): Promise<
   throw refusal(key, `account ${accountName(key)} is something else's`, `see: getent passwd ${accountName(key)}`);
 }
 
-/** Makes sure that nobody else has the number. @throws {MH_ERR_SPAWN_ADOPT} */
-export async function requireOwnUid(key: Key, uid: number, lookups: AccountLookups): Promise<void> {
+/**
+ * Makes sure that nobody else has the number: no account, no group, and no other home, whose files would be this user's.
+ * @throws {MH_ERR_SPAWN_ADOPT}
+ */
+export async function requireOwnUid(
+  key: Key,
+  uid: number,
+  homes: readonly FoundHome[],
+  lookups: AccountLookups,
+): Promise<void> {
+  const twin = homes.find((home) => home.key !== key && home.uid === uid);
+  if (twin !== undefined) {
+    const path = privateHomePath(twin.key);
+    throw refusal(
+      key,
+      `${path} belongs to uid ${uid} as well`,
+      `see: ls -ln ${PRIVATE_HOME_ROOT}; give ${path} another owner or move it away`,
+    );
+  }
   const [account, group] = await Promise.all([lookups.findAccountByUid(uid), lookups.findGroupByGid(uid)]);
   const other = [account?.name, group?.name].find((name) => name !== undefined && name !== accountName(key));
   if (other !== undefined) throw refusal(key, `uid ${uid} belongs to ${other}`, `see: getent passwd ${uid}`);

@@ -16,14 +16,14 @@ export async function answerAdoptHome(
   const { uid_min: min, uid_max: max } = context.readConfig().accounts;
   const range = { min, max };
   let source: UidSource | undefined;
-  const { uid } = await context.leases.adopt(key, identity, range, async ({ table, homes }) => {
-    const home = homes?.find((found) => found.key === key);
+  const { uid } = await context.leases.adopt(key, identity, range, async ({ table, homes = [] }) => {
+    const home = homes.find((found) => found.key === key);
     if (home === undefined)
       throw refusal(key, `there is no ${privateHomePath(key)}`, 'a user without a home needs no adoption');
     if (!home.isDirectory) throw refusal(key, `${privateHomePath(key)} is not a directory`);
     const record = await findRecordUid(key, machineLookups);
     const chosen = chooseUid(key, { given, record, home }, table, range);
-    if (chosen.uid !== undefined) await requireOwnUid(key, chosen.uid, machineLookups);
+    if (chosen.uid !== undefined) await requireOwnUid(key, chosen.uid, homes, machineLookups);
     source = chosen.source;
     return chosen.uid;
   });
