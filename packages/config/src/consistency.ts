@@ -58,13 +58,16 @@ function isRange(text: string): boolean {
 
 function checkUpstreams(config: Config, refuse: Refuse): void {
   for (const [index, range] of config.proxy.upstream_ranges.entries()) {
-    const [address = '', bits] = range.split('/');
-    const family = isIP(address);
-    const isRange = family !== 0 && Number(bits) <= (family === 4 ? 32 : 128);
-    if (!isRange) refuse(['proxy', 'upstream_ranges', index], `${range} is not a range of addresses like 10.0.0.0/8`);
+    if (!isRange(range))
+      refuse(['proxy', 'upstream_ranges', index], `${range} is not a range of addresses like 10.0.0.0/8`);
   }
-  const port = Number(config.proxy.api_listen.split(':').at(-1));
-  if (port < 1 || port > 65_535) refuse(['proxy', 'api_listen'], `${port} is not a port`);
+  const { api_listen: address, insecure } = config.proxy;
+  const where = ['proxy', 'api_listen'];
+  checkPort(address, where, refuse);
+  if (!isLoopback(hostOf(address)) && !insecure) {
+    const risk = 'it has no TLS, and the token that gives all routes away would cross the network';
+    refuse(where, `${address} is not a loopback address: ${risk}; choose one, or set proxy.insecure = true`);
+  }
 }
 
 function isLoopback(host: string): boolean {

@@ -55,6 +55,31 @@ t.test('a public address without TLS needs a word of consent', async (t) => {
   t.match(failure('[proxy]\nlisten = ["127.0.0.1:70000"]'), { message: /70000 is not a port/ });
 });
 
+t.test('so does a public address of the route API, which has no TLS', async (t) => {
+  for (const address of ['0.0.0.0:8001', '[::]:8001', '192.0.2.1:8001']) {
+    t.match(failure(`[proxy]\napi_listen = "${address}"`), {
+      code: 'MH_ERR_CONFIG_VALUE',
+      message: /m\.toml:2: proxy\.api_listen: .*not a loopback address.*insecure = true/,
+    });
+    t.equal(failure(`[proxy]\napi_listen = "${address}"\ninsecure = true`).code, 'none');
+  }
+  const tls = 'public_url = "https://a"\n[tls]\ncert_file = "/c"\nkey_file = "/k"\n';
+  t.match(failure(`${tls}[proxy]\napi_listen = "0.0.0.0:8001"`), { message: /proxy\.api_listen/ }, 'TLS is not for it');
+  for (const address of ['[::1]:8001', '127.3.2.1:90']) {
+    t.equal(failure(`[proxy]\napi_listen = "${address}"`).code, 'none', address);
+  }
+  t.match(failure('[proxy]\napi_listen = "127.0.0.1:0"'), { message: /0 is not a port/ });
+});
+
+t.test('ranges of upstreams are ranges', async (t) => {
+  for (const good of ['10.0.0.0/8', '2001:db8::/32']) {
+    t.equal(failure(`[proxy]\nupstream_ranges = ["${good}"]`).code, 'none', good);
+  }
+  for (const bad of ['10.0.0.0/33', '10.0.0/8', '2001:db8::/129', '10.0.0.0']) {
+    t.equal(failure(`[proxy]\nupstream_ranges = ["${bad}"]`).code, 'MH_ERR_CONFIG_VALUE', bad);
+  }
+});
+
 t.test('values that contradict each other are refused', async (t) => {
   t.match(failure('[accounts]\nuid_min = 9000\nuid_max = 8000'), { message: /uid_max: must not be less/ });
   t.match(failure('[[profile]]\nname = "a"\n[[profile]]\nname = "a"'), { message: /m\.toml:4: .*used twice/ });

@@ -96,7 +96,7 @@ export const configSchema = Type.Object(
         insecure: Type.Boolean({
           default: false,
           description:
-            'Allows other addresses than loopback without TLS. Passwords then cross the network in the clear.',
+            'Allows other addresses than loopback without TLS, of the route API too, which has none. Passwords, or its token, then cross the network in the clear.',
         }),
         hosts: Type.Array(
           Type.String({ pattern: '^(\\[[0-9A-Fa-f:.]+\\]|(\\*\\.)?[A-Za-z0-9.-]+)$', maxLength: 253 }),
@@ -152,7 +152,7 @@ export const configSchema = Type.Object(
             'Processes that accept connections; 0 for one, and on machines with four and more cores for two. The limits of connections and logins are those of each.',
         }),
         api_listen: Type.String({
-          pattern: '^(\\[[0-9A-Fa-f:]+\\]|[0-9.]+):[0-9]{1,5}$',
+          pattern: LISTEN_ADDRESS,
           default: '127.0.0.1:8001',
           description: 'Address of the route API for another hub, once `hubctl proxy enable-tcp` was run.',
         }),
