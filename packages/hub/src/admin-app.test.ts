@@ -1,4 +1,5 @@
-import { get, type IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import { get, type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import t from 'tap';
 import { Listener } from './listener.js';
@@ -66,6 +67,24 @@ t.test('an administrator starts and stops a server and looks at everything', asy
   const stopped = await test.admin.inject({ method: 'POST', url: '/admin/servers/stop', payload: { user: 'anna' } });
   t.match(stopped.json(), { state: 'stopped' });
   t.equal(test.spawner.units.size, 0);
+});
+
+t.test('who asks for what may take minutes hears at once that somebody is at work', async (t) => {
+  const test = await openTest(t);
+  const socketPath = join(test.directory, 'admin.sock');
+  const listener = await Listener.open(test.admin.server, { path: socketPath });
+  t.teardown(() => listener.drain(1000));
+  for (const action of ['start', 'stop']) {
+    const headers = { 'content-type': 'application/json' };
+    const sent = request({ socketPath, method: 'POST', path: `/admin/servers/${action}`, headers });
+    const heard = once(sent, 'information');
+    const answered = once(sent, 'response');
+    sent.end('{"user":"anna"}');
+    t.match(await heard, [{ statusCode: 102 }], action);
+    const [response] = (await answered) as [IncomingMessage];
+    t.equal(response.statusCode, 200);
+    await once(response.resume(), 'end');
+  }
 });
 
 t.test('a start that fails ends its stream with code, message and hint', async (t) => {

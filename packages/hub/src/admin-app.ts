@@ -44,8 +44,9 @@ export async function makeAdminApp(context: HubContext): Promise<FastifyInstance
   }));
   app.get('/admin/routes', async () => Object.fromEntries(await context.proxy.getRoutes()));
   app.post('/admin/servers/start', (request, reply) => startServer(context, request, reply));
-  app.post('/admin/servers/stop', async (request) => {
+  app.post('/admin/servers/stop', async (request, reply) => {
     const { user, server } = readShape(serverBody, request.body);
+    sayAtWork(reply);
     const found = context.servers.get(await getUser(context, user), parseServerName(server ?? ''));
     await found.stop();
     context.log.notice('server stopped by an administrator', { user, server: found.name });
@@ -85,6 +86,8 @@ async function statusReport(context: HubContext): Promise<object> {
 /** Streams one JSON value per line: the steps of the start, the last with `ready` or `failed`. */
 async function startServer(context: HubContext, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { user, server: name, profile } = readShape(serverBody, request.body);
+  // While it stops, a start waits until it has.
+  sayAtWork(reply);
   const server = await context.servers.start(await getUser(context, user), parseServerName(name ?? ''), profile);
   context.log.notice('server start requested by an administrator', { user, server: server.name });
   const write = openLines(context, reply);
@@ -129,6 +132,13 @@ async function showLogs(context: HubContext, request: FastifyRequest, reply: Fas
   }
   reply.raw.end();
   return reply;
+}
+
+/** A stop may take minutes: by this hubctl knows that somebody is there. */
+function sayAtWork(reply: FastifyReply): void {
+  // Whoever listens decides; without a listener the server ends what is idle.
+  reply.raw.on('timeout', () => undefined);
+  reply.raw.writeProcessing();
 }
 
 function openLines(context: HubContext, reply: FastifyReply): (value: unknown) => void {

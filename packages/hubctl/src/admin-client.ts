@@ -1,11 +1,13 @@
 import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { type ErrorCode, errorText, isErrorCode, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
-import { SECOND_MS } from '@metalhub/base/time.js';
+import { MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import { PROXY_CONTROL_PATH } from '@metalhub/wire/proxy-api.js';
 
-/** Longer than a restart of the hub takes that waits for a slow login. */
-const GET_TIMEOUT_MS = 25 * SECOND_MS;
+/** Until the first sign of life. Longer than a restart of the hub takes that waits for a slow login. */
+const SILENCE_MS = 25 * SECOND_MS;
+/** From the word on that it is at work. Longer than the longest stop, with the one that a start has to wait for. */
+const WORK_MS = 25 * MINUTE_MS;
 
 export const ADMIN_SOCKET_PATH = '/run/metalhub/admin.sock';
 
@@ -17,10 +19,12 @@ const PROXY = 'hub-proxy';
 export class AdminClient {
   readonly #path: string;
   readonly #peer: string;
+  readonly #silenceMs: number;
 
-  constructor(path: string = ADMIN_SOCKET_PATH, peer: string = HUB) {
+  constructor(path: string = ADMIN_SOCKET_PATH, peer: string = HUB, silenceMs: number = SILENCE_MS) {
     this.#path = path;
     this.#peer = peer;
+    this.#silenceMs = silenceMs;
   }
 
   static forProxy(path: string = PROXY_CONTROL_PATH): AdminClient {
@@ -29,12 +33,14 @@ export class AdminClient {
 
   /** @throws {MetalhubError} the hub's own error, or MH_ERR_WIRE_* */
   async get(path: string): Promise<unknown> {
-    return parseJson(await readAll(await this.#send('GET', path, undefined, GET_TIMEOUT_MS)), this.#peer);
+    return parseJson(await readAll(await this.#send('GET', path)), this.#peer);
   }
 
   /** Answers of one JSON value per line, as they come. */
   async *stream(method: 'GET' | 'POST', path: string, body?: unknown): AsyncGenerator<Record<string, unknown>> {
     const response = await this.#send(method, path, body);
+    // It may have nothing to say for hours.
+    response.setTimeout(0);
     for await (const line of createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })) {
       if (line !== '') yield parseJson(line, this.#peer) as Record<string, unknown>;
     }
@@ -45,21 +51,26 @@ export class AdminClient {
     return text === '' ? null : parseJson(text, this.#peer);
   }
 
-  async #send(method: string, path: string, body?: unknown, timeoutMs = 0): Promise<IncomingMessage> {
-    const response = await this.#open(method, path, body === undefined ? undefined : JSON.stringify(body), timeoutMs);
+  async #send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+    const response = await this.#open(method, path, body === undefined ? undefined : JSON.stringify(body));
     if ((response.statusCode ?? 500) < 400) return response;
     throw answeredError(await readAll(response), response.statusCode ?? 500, this.#peer);
   }
 
-  #open(method: string, path: string, body: string | undefined, timeoutMs: number): Promise<IncomingMessage> {
+  #open(method: string, path: string, body: string | undefined): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const headers = body === undefined ? {} : { 'content-type': 'application/json' };
       const sent = request(
         { socketPath: this.#path, method, path, headers: { host: this.#peer, ...headers } },
         resolve,
       );
+      let limitMs = this.#silenceMs;
       // The socket is systemd's and takes connections although the daemon cannot start.
-      sent.setTimeout(timeoutMs, () => sent.destroy(new SilentPeer(timeoutMs)));
+      sent.setTimeout(limitMs).on('timeout', () => sent.destroy(new SilentPeer(limitMs)));
+      sent.on('information', () => {
+        limitMs = WORK_MS;
+        sent.setTimeout(limitMs);
+      });
       sent.on('error', (cause) => reject(connectionError(cause, this.#peer)));
       sent.end(body);
     });
