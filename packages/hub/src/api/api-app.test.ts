@@ -80,6 +80,22 @@ t.test('local programs cannot use up the descriptors of the hub', async (t) => {
   await listener.drain(1000);
 });
 
+t.test('nobody keeps a connection by sending a request byte by byte', async (t) => {
+  const path = join(t.testdir(), 'a.sock');
+  const app = await makeApiApp({ log: memoryLog() }, 500);
+  const listener = await Listener.open(app.server, { path });
+  const socket = await open(path);
+  const text = 'GET /hub/api HTTP/1.1\r\nhost: a\r\nx: ';
+  let sent = 0;
+  const dribble = setInterval(() => socket.write(text[sent++] ?? 'x'), 20);
+  t.teardown(() => clearInterval(dribble));
+  const beganMs = performance.now();
+  await new Promise((resolve) => socket.once('close', resolve));
+  t.ok(performance.now() - beganMs < 5000, 'it is ended');
+  t.ok(sent > 5, 'while it sent');
+  await listener.drain(1000);
+});
+
 function open(path: string) {
   return new Promise<ReturnType<typeof connect>>((resolve) => {
     const socket = connect(path, () => resolve(socket));
