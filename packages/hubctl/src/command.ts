@@ -1,3 +1,4 @@
+import { MetalhubError } from '@metalhub/base/errors.js';
 import type { AdminClient } from './admin-client.js';
 
 export interface Context {
@@ -40,4 +41,10 @@ export interface Command {
 /** Prints the value as JSON, or what `human` makes of it. */
 export function print(context: Context, value: unknown, human: () => string): void {
   context.stdout(`${context.json ? JSON.stringify(value, null, 2) : human()}\n`);
+}
+
+/** @param command as typed, e.g. `api enable` @throws {MH_ERR_CLI_USAGE} */
+export function requireRoot(command: string): void {
+  if (process.getuid?.() === 0) return;
+  throw new MetalhubError('MH_ERR_CLI_USAGE', { details: { reason: `${command} changes units: run it as root` } });
 }

@@ -1,6 +1,7 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Config } from '@metalhub/config/schema.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
+import { requireJobDone } from '@metalhub/systemd/manager-jobs.js';
 import { readIfThere, replaceFile } from './files.js';
 import { API_LISTEN_DROP_IN, API_SOCKET, apiListenDropIn, TCP_DROP_IN, tcpDropIn } from './proxy-tcp-drop-in.js';
 
@@ -42,11 +43,7 @@ export async function applyTcp(manager: Manager, { proxy }: Config, isWanted: bo
   // It can only be started while the proxy is not running: the restart sees to that.
   if (isListening && (!isWanted || hasSocket === true)) await manager.stopUnit(API_SOCKET, 'replace');
   if (socket?.activeState === 'failed') await manager.resetFailedUnit(API_SOCKET);
-  const { unit, result } = await manager.restartUnit(SERVICE, 'replace');
-  if (result !== 'done') {
-    const hint = `see: journalctl -u ${unit} -n 20`;
-    throw new MetalhubError('MH_ERR_SYSTEMD_JOB_FAILED', { details: { unit, result }, hint });
-  }
+  requireJobDone(await manager.restartUnit(SERVICE, 'replace'));
   if (isWanted) await requireListening(manager, proxy.api_listen);
   return true;
 }

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { systemErrorCode } from '@metalhub/base/errors.js';
 import { CONFIG_FILE } from '@metalhub/config/load.js';
 import type { Config } from '@metalhub/config/schema.js';
+import { readIfThere } from './files.js';
 
 export interface RangeProblem {
   /** `failed`: a uid may belong to two; `warning`: to be known. */
@@ -24,7 +23,7 @@ interface Span {
   readonly last: number;
 }
 
-const TABLES = ['passwd', 'group', 'subuid', 'subgid'] as const;
+const FILES = ['passwd', 'group', 'subuid', 'subgid', 'login.defs'] as const;
 /** Names shown of each kind: of a directory with thousands the first say it. */
 const MAX_SHOWN = 3;
 
@@ -88,8 +87,10 @@ export function findRangeProblems(
 }
 
 export function readRangeFiles(): RangeFiles {
-  const [passwd = '', group = '', subuid = '', subgid = ''] = TABLES.map((name) => readIfThere(`/etc/${name}`));
-  return { passwd, group, subuid, subgid, loginDefs: readIfThere('/etc/login.defs') };
+  const [passwd = '', group = '', subuid = '', subgid = '', loginDefs = ''] = FILES.map((name) =>
+    readIfThere(`/etc/${name}`),
+  );
+  return { passwd, group, subuid, subgid, loginDefs };
 }
 
 function meets(one: Span, other: Span): boolean {
@@ -145,13 +146,4 @@ function allocations(loginDefs: string): (Span & { name: string })[] {
     span('subordinate uids', 'SUB_UID', 100_000, 600_100_000),
     span('subordinate gids', 'SUB_GID', 100_000, 600_100_000),
   ];
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return '';
-    throw error;
-  }
 }

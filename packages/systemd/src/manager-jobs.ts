@@ -57,7 +57,8 @@ interface Waiter extends WaitingJob {
 export function requireJobDone(outcome: JobOutcome): JobOutcome {
   if (outcome.result === 'done') return outcome;
   const { unit, result } = outcome;
-  throw new MetalhubError('MH_ERR_SYSTEMD_JOB_FAILED', { details: { unit, result } });
+  const hint = `see: journalctl -u ${unit} -n 20`;
+  throw new MetalhubError('MH_ERR_SYSTEMD_JOB_FAILED', { details: { unit, result }, hint });
 }
 
 export function createJobTable(): JobTable {

@@ -1,6 +1,7 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { connectManager, type Manager } from '@metalhub/systemd/manager.js';
-import { type Command, type Context, print } from '../command.js';
+import { requireJobDone } from '@metalhub/systemd/manager-jobs.js';
+import { type Command, type Context, print, requireRoot } from '../command.js';
 import { API_SERVICE, API_SOCKET } from '../hub-api.js';
 
 export const apiEnable: Command = {
@@ -22,9 +23,7 @@ export const apiDisable: Command = {
  * as its requests wait in the other sockets meanwhile.
  */
 async function change(context: Context, isOn: boolean): Promise<number> {
-  if (process.getuid?.() !== 0) {
-    throw new MetalhubError('MH_ERR_CLI_USAGE', { details: { reason: 'it changes units: run it as root' } });
-  }
+  requireRoot(isOn ? 'api enable' : 'api disable');
   const manager = await connectManager();
   try {
     await manager.setUnitFileEnabled(API_SOCKET, isOn);
@@ -33,7 +32,7 @@ async function change(context: Context, isOn: boolean): Promise<number> {
     const { activeState: hub } = await stateOf(manager, API_SERVICE);
     // It was stopped by somebody, who decides when it starts.
     const isRestarted = hub !== 'inactive';
-    if (isRestarted) await restartHub(manager);
+    if (isRestarted) requireJobDone(await manager.restartUnit(API_SERVICE, 'replace'));
     const isListening = (await stateOf(manager, API_SOCKET)).activeState === 'active';
     if (isRestarted && isOn && !isListening) throw notListening();
     print(context, { enabled: isOn, listening: isListening }, () => describe(isOn, isListening));
@@ -54,13 +53,6 @@ async function stopSocket(manager: Manager): Promise<void> {
   } catch (error) {
     if (!(error instanceof MetalhubError) || error.code !== 'MH_ERR_SYSTEMD_NO_SUCH_UNIT') throw error;
   }
-}
-
-async function restartHub(manager: Manager): Promise<void> {
-  const { unit, result } = await manager.restartUnit(API_SERVICE, 'replace');
-  if (result === 'done') return;
-  const hint = `see: journalctl -u ${unit} -n 20`;
-  throw new MetalhubError('MH_ERR_SYSTEMD_JOB_FAILED', { details: { unit, result }, hint });
 }
 
 async function stateOf(manager: Manager, unit: string): Promise<{ activeState: string }> {

@@ -1,9 +1,8 @@
-import { MetalhubError } from '@metalhub/base/errors.js';
 import { loadConfig } from '@metalhub/config/load.js';
 import { connectManager, type Manager } from '@metalhub/systemd/manager.js';
-import type { JobOutcome } from '@metalhub/systemd/manager-jobs.js';
+import { requireJobDone } from '@metalhub/systemd/manager-jobs.js';
 import type { Command } from '../command.js';
-import { print } from '../command.js';
+import { print, requireRoot } from '../command.js';
 import { applyListen } from '../listen-socket.js';
 import { missingAddresses } from '../missing-addresses.js';
 import { applyTcp, checkApiAddress, isTcpEnabled } from '../proxy-tcp.js';
@@ -20,9 +19,7 @@ export const apply: Command = {
   summary: 'check the configuration and make it take effect',
   async run(context) {
     const config = loadConfig();
-    if (process.getuid?.() !== 0) {
-      throw new MetalhubError('MH_ERR_CLI_USAGE', { details: { reason: 'apply changes units: run it as root' } });
-    }
+    requireRoot('apply');
     // Before anything is changed: without a certificate the addresses would have nobody to answer there.
     if (config.tls.cert_file !== '') checkCertificate(readCertificateFiles(config.tls), Date.now());
     if (isTcpEnabled()) checkApiAddress(config);
@@ -37,7 +34,7 @@ export const apply: Command = {
       if (watching !== undefined) done.push(watching);
       for (const unit of RELOADED) {
         if (!(await isActive(manager, unit))) continue;
-        await finishJob(manager.reloadOrRestartUnit(unit, 'replace'));
+        requireJobDone(await manager.reloadOrRestartUnit(unit, 'replace'));
         done.push(`reloaded ${unit}`);
       }
       const warnings = missingAddresses(config.proxy.listen).map(
@@ -54,11 +51,4 @@ export const apply: Command = {
 async function isActive(manager: Manager, unit: string): Promise<boolean> {
   const [status] = await manager.listUnitsByPatterns([], [unit]);
   return status?.activeState === 'active';
-}
-
-async function finishJob(job: Promise<JobOutcome>): Promise<void> {
-  const { unit, result } = await job;
-  if (result === 'done') return;
-  const hint = `see: journalctl -u ${unit} -n 20`;
-  throw new MetalhubError('MH_ERR_SYSTEMD_JOB_FAILED', { details: { unit, result }, hint });
 }

@@ -1,8 +1,7 @@
-import { MetalhubError } from '@metalhub/base/errors.js';
 import { loadConfig } from '@metalhub/config/load.js';
 import { connectManager } from '@metalhub/systemd/manager.js';
 import { PROXY_API_TOKEN_FILE } from '@metalhub/wire/proxy-api.js';
-import { type Command, print } from '../command.js';
+import { type Command, print, requireRoot } from '../command.js';
 import { applyTcp, checkApiAddress } from '../proxy-tcp.js';
 import { jupyterhubLines } from '../proxy-tcp-drop-in.js';
 import { ensureSecret } from '../secrets.js';
@@ -12,7 +11,7 @@ export const proxyEnableTcp: Command = {
   operands: [],
   summary: 'let another hub, such as JupyterHub, use the proxy: TCP targets and the route API on TCP',
   async run(context) {
-    requireRoot('enable-tcp');
+    requireRoot('proxy enable-tcp');
     const config = loadConfig();
     checkApiAddress(config);
     await ensureSecret('proxy-api-token');
@@ -46,7 +45,7 @@ export const proxyDisableTcp: Command = {
   operands: [],
   summary: 'take that back: sockets of this machine only, and our own hub',
   async run(context) {
-    requireRoot('disable-tcp');
+    requireRoot('proxy disable-tcp');
     const config = loadConfig();
     const manager = await connectManager();
     try {
@@ -58,8 +57,3 @@ export const proxyDisableTcp: Command = {
     }
   },
 };
-
-function requireRoot(name: string): void {
-  if (process.getuid?.() === 0) return;
-  throw new MetalhubError('MH_ERR_CLI_USAGE', { details: { reason: `${name} changes units: run it as root` } });
-}

@@ -1,28 +1,19 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
-import { CONFIG_FILE, loadConfig } from '@metalhub/config/load.js';
+import { CONFIG_FILE } from '@metalhub/config/load.js';
+import { findConfig } from '../find-config.js';
 import { askSpawner, listLeases } from '../spawner-admin.js';
 import { findRangeProblems, readRangeFiles } from '../uid-range.js';
 import { type Check, failed, ok, warning } from './check.js';
 
 /** A uid of a user's that anything else may use gives that the user's files. */
 export const checkUidRange: Check = async () => {
-  const accounts = readAccounts();
+  const accounts = findConfig()?.accounts;
   if (accounts === undefined) return [];
   const subject = `uids for users, ${accounts.uid_min}-${accounts.uid_max}`;
   const problems = findRangeProblems(accounts, readRangeFiles());
   if (problems.length === 0) return [ok(subject, 'meet nothing else of the machine')];
   return problems.map(({ state, text, fix }) => (state === 'failed' ? failed : warning)(subject, text, fix));
 };
-
-/** A bad configuration is a finding of its own. */
-function readAccounts() {
-  try {
-    return loadConfig().accounts;
-  } catch (error) {
-    if (error instanceof MetalhubError) return undefined;
-    throw error;
-  }
-}
 
 /** Almost used up: said before a new user cannot start a server. */
 const FEW_LEFT = 100;
@@ -41,7 +32,7 @@ export const checkLeases: Check = async ({ spawnerSocket }) => {
       const shown = `${unleased.slice(0, 5).join(', ')}${unleased.length > 5 ? ', …' : ''}`;
       findings.push(warning('homes without a lease', `nobody is let into them: ${shown}`, fix));
     }
-    const accounts = readAccounts();
+    const accounts = findConfig()?.accounts;
     if (accounts === undefined) return findings;
     const { uid_min: min, uid_max: max } = accounts;
     const used = leases.filter(({ uid }) => uid !== null && uid >= min && uid <= max).length;

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
-import { systemErrorCode } from '@metalhub/base/errors.js';
 import type { BusValue } from '@metalhub/systemd/variant.js';
+import { readIfThere } from '../files.js';
 import { type Check, ok, warning } from './check.js';
 
 const PAM_DIRECTORY = '/etc/pam.d';
@@ -17,14 +16,17 @@ const CAPABILITIES = [0n, 2n, 6n, 7n].reduce((mask, bit) => mask | (1n << bit), 
 /** Of @chown and @setuid. */
 const SYSTEM_CALLS = ['fchown', 'setreuid'];
 
+/** A file that is missing says nothing. */
+const read = (path: string): string => readIfThere(path) ?? '';
+
 /** In the sandbox of hub-pam@.service pam_faillock counts nothing, and says nothing about it. */
 export const checkFaillock: Check = async ({ manager }) => {
-  const lines = pamLines(SERVICE, readIfThere);
+  const lines = pamLines(SERVICE, read);
   const faillock = lines.find((line) => /(?:^|[\s/])pam_faillock\.so(?:\s|$)/.test(line));
   if (faillock === undefined || manager === undefined) return [];
   const names = ['CapabilityBoundingSet', 'ReadWritePaths', 'SystemCallFilter'] as const;
   const unit = await manager.unitProperties(UNIT, 'Service', names);
-  const directory = tallyDirectory(faillock, readIfThere(FAILLOCK_CONFIG));
+  const directory = tallyDirectory(faillock, read(FAILLOCK_CONFIG));
   const subject = 'pam_faillock';
   if (allowsTally(unit, directory)) return [ok(subject, 'can count failed logins')];
   const fix = `write /etc/systemd/system/hub-pam@.service.d/site.conf with the lines for pam_faillock that "systemctl cat ${UNIT}" shows${directory === TALLY_DIRECTORY ? '' : ` and ReadWritePaths=${directory}`}, then systemctl daemon-reload`;
@@ -64,14 +66,5 @@ export function allowsTally(
   for (let path = directory; ; path = dirname(path)) {
     if (writable.has(path)) return true;
     if (path === dirname(path)) return false;
-  }
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return '';
-    throw error;
   }
 }

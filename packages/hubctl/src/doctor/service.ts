@@ -2,8 +2,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { isIP } from 'node:net';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
-import { loadConfig } from '@metalhub/config/load.js';
-import type { Config } from '@metalhub/config/schema.js';
+import { findConfig } from '../find-config.js';
 import { type Check, type Finding, failed, ok } from './check.js';
 
 /** The way of a visitor's request: proxy, then hub. */
@@ -13,16 +12,6 @@ export const checkPublicAddress: Check = async () => {
   const host = new URL(config.public_url).host;
   return Promise.all(config.proxy.listen.map((address) => checkAddress(address, config.tls.cert_file !== '', host)));
 };
-
-/** Nothing when the configuration is bad: that is a finding of its own. */
-function findConfig(): Config | undefined {
-  try {
-    return loadConfig();
-  } catch (error) {
-    if (error instanceof MetalhubError) return undefined;
-    throw error;
-  }
-}
 
 async function checkAddress(address: string, isEncrypted: boolean, publicHost: string): Promise<Finding> {
   const subject = `address ${address}`;

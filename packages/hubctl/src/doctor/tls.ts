@@ -1,8 +1,8 @@
 import type { X509Certificate } from 'node:crypto';
 import { lstatSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
-import { loadConfig } from '@metalhub/config/load.js';
 import type { Config } from '@metalhub/config/schema.js';
+import { findConfig } from '../find-config.js';
 import { checkCertificate, daysLeft } from '../tls/certificate.js';
 import { INSTALLED_FILE, isChanged, readCertificateFiles } from '../tls/install.js';
 import { type Check, type Finding, failed, ok, skipped, warning } from './check.js';
@@ -16,16 +16,6 @@ export const checkTls: Check = async ({ isRoot }) => {
   if (!isRoot) return [skipped('certificate', 'its key is root’s')];
   return [...checkConfigured(config), checkKeyFile(config.tls.key_file), checkInstalled(config)];
 };
-
-/** Nothing when the configuration is bad: that is a finding of its own. */
-function findConfig(): Config | undefined {
-  try {
-    return loadConfig();
-  } catch (error) {
-    if (error instanceof MetalhubError) return undefined;
-    throw error;
-  }
-}
 
 function checkConfigured({ tls, public_url, proxy }: Config): Finding[] {
   const subject = `certificate ${tls.cert_file}`;

@@ -1,6 +1,6 @@
-import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Config } from '@metalhub/config/schema.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
+import { requireJobDone } from '@metalhub/systemd/manager-jobs.js';
 import { replaceFile } from '../files.js';
 import { TLS_PATH_DROP_IN, TLS_PATH_UNIT, tlsPathDropIn } from './path-drop-in.js';
 
@@ -8,10 +8,6 @@ import { TLS_PATH_DROP_IN, TLS_PATH_UNIT, tlsPathDropIn } from './path-drop-in.j
 export async function applyTlsPath(manager: Manager, tls: Config['tls']): Promise<string | undefined> {
   if (!(await replaceFile(TLS_PATH_DROP_IN, tlsPathDropIn(tls)))) return undefined;
   await manager.reloadConfiguration();
-  const { result } = await manager.restartUnit(TLS_PATH_UNIT, 'replace');
-  if (result !== 'done') {
-    const hint = `see: journalctl -u ${TLS_PATH_UNIT} -n 20`;
-    throw new MetalhubError('MH_ERR_SYSTEMD_JOB_FAILED', { details: { unit: TLS_PATH_UNIT, result }, hint });
-  }
+  requireJobDone(await manager.restartUnit(TLS_PATH_UNIT, 'replace'));
   return tls.cert_file === '' ? undefined : `${TLS_PATH_UNIT} watches ${tls.cert_file} and ${tls.key_file}`;
 }

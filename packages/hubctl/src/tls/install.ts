@@ -3,6 +3,7 @@ import { errorText, MetalhubError, systemErrorCode } from '@metalhub/base/errors
 import type { Config } from '@metalhub/config/schema.js';
 import { findGroup } from '@metalhub/systemd/accounts.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
+import { readIfThere } from '../files.js';
 import { type CertificateFiles, checkCertificate } from './certificate.js';
 
 /** What hub-proxy reads: key and chain in one file, so that it never finds one without the other. */
@@ -74,14 +75,5 @@ function readText(file: string): string {
     const reason =
       code === 'ENOENT' ? 'does not exist' : code === 'EACCES' ? 'may be read by root only' : errorText(cause);
     throw new MetalhubError('MH_ERR_TLS_FILE', { details: { file, reason }, cause });
-  }
-}
-
-function readIfThere(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined;
-    throw error;
   }
 }

@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorText, MetalhubError } from '@metalhub/base/errors.js';
-import { loadConfig } from '@metalhub/config/load.js';
+import { errorText } from '@metalhub/base/errors.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { createLog } from '@metalhub/systemd/journal.js';
+import { findConfig } from '../find-config.js';
 import { installCertificate, isChanged, isInstalled, readConfigured } from './install.js';
 
 /** Whoever renews a certificate writes several files, one after the other. */
@@ -34,15 +34,6 @@ async function main(how: string | undefined): Promise<number> {
     log.error('the certificate cannot be used', { err: error, reason: errorText(error), consequence });
     // At the start the proxy decides: with the certificate of before it can serve.
     return how === 'start' ? 0 : 1;
-  }
-}
-
-function findConfig(): Config | undefined {
-  try {
-    return loadConfig();
-  } catch (error) {
-    if (error instanceof MetalhubError) return undefined;
-    throw error;
   }
 }
 
