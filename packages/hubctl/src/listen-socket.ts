@@ -16,20 +16,25 @@ const SERVICE = 'hub-proxy.service';
  * @returns what was done, `undefined` when there was nothing to do
  * @throws {MH_ERR_CLI_LISTEN} not possible; the addresses of before are in force again
  */
-export async function applyListen(manager: Manager, listen: readonly string[]): Promise<string | undefined> {
-  const state = await readState(manager);
-  const isLoaded = listensOn(state.listen, listen);
+export async function applyListen(
+  manager: Manager,
+  listen: readonly string[],
+  dropIn: string = LISTEN_DROP_IN,
+): Promise<string | undefined> {
+  const state = await readState(manager, dropIn);
+  const before = readIfThere(dropIn);
+  // An administrator's own drop-in may add addresses: then systemd has read what is wanted, and listens on more.
+  const isLoaded = listensOn(state.listen, listen) || (before === listenDropIn(listen) && !state.needsReload);
   if (isLoaded && (state.activeState === 'inactive' || (state.activeState === 'active' && !state.isStale))) {
     return undefined;
   }
-  const before = readIfThere(LISTEN_DROP_IN);
-  await replaceFile(LISTEN_DROP_IN, listenDropIn(listen));
+  await replaceFile(dropIn, listenDropIn(listen));
   await manager.reloadConfiguration();
   // It was stopped by somebody, who decides when it starts.
   if (state.activeState === 'inactive') return `${SOCKET} will listen on ${listen.join(', ')} when it is started`;
   const failed = await restart(manager);
   if (failed === undefined) return `${SOCKET} listens on ${listen.join(', ')}`;
-  await replaceFile(LISTEN_DROP_IN, before);
+  await replaceFile(dropIn, before);
   await manager.reloadConfiguration();
   const stillFailed = await restart(manager);
   throw new MetalhubError('MH_ERR_CLI_LISTEN', {
@@ -51,14 +56,19 @@ async function restart(manager: Manager): Promise<JobOutcome | undefined> {
   return service.result === 'done' ? undefined : service;
 }
 
-async function readState(manager: Manager) {
-  const [{ Listen: listen }, { ActiveState, ActiveEnterTimestamp }] = await Promise.all([
+async function readState(manager: Manager, dropIn: string) {
+  const [{ Listen: listen }, { ActiveState, ActiveEnterTimestamp, NeedDaemonReload }] = await Promise.all([
     manager.unitProperties(SOCKET, 'Socket', ['Listen']),
-    manager.unitProperties(SOCKET, 'Unit', ['ActiveState', 'ActiveEnterTimestamp']),
+    manager.unitProperties(SOCKET, 'Unit', ['ActiveState', 'ActiveEnterTimestamp', 'NeedDaemonReload']),
   ]);
   const enteredMs = Number(ActiveEnterTimestamp) / 1000;
   // `Listen` is what the files say: between daemon-reload and restart the unit does not listen there yet.
-  return { listen, activeState: String(ActiveState), isStale: changedMs(dirname(LISTEN_DROP_IN)) > enteredMs };
+  return {
+    listen,
+    activeState: String(ActiveState),
+    isStale: changedMs(dirname(dropIn)) > enteredMs,
+    needsReload: NeedDaemonReload !== false,
+  };
 }
 
 function changedMs(path: string): number {
