@@ -287,6 +287,10 @@ t.test('there are a manual page and completion', async (t) => {
   for (const [, command = ''] of usage.matchAll(/^ {2}hubctl (\S+)/gm)) {
     t.match((await complete(`hubctl ${command}`, 1)).split(/\s/), [command], `${command} is offered`);
   }
+  for (const [, command = '', second = ''] of usage.matchAll(/^ {2}hubctl (\S+) ([a-z-]+) /gm)) {
+    const offered = (await complete(`hubctl ${command} ${second}`, 2)).split(/\s/);
+    t.ok(offered.includes(second), `${command} ${second} is offered`);
+  }
 });
 
 t.test('the journal has no unexpected warnings', async () => {
