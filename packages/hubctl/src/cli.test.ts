@@ -98,6 +98,19 @@ t.test("the hub's own errors keep their hint", async (t) => {
   t.match(await run('stop', 'bob'), { status: 1, stderr: 'hubctl: no such user: bob\n        they log in first\n' });
 });
 
+t.test('logs that break off say why, and what to do', async (t) => {
+  answer = (_request, response) => {
+    const line = { time_ms: 0, identifier: 'jupyter', message: 'hello' };
+    const error = { status: 503, code: 'MH_ERR_WIRE_UNREACHABLE', message: 'hub-logs is gone', hint: 'start it' };
+    response.end(`${JSON.stringify(line)}\n${JSON.stringify(error)}\n`);
+  };
+  t.match(await run('logs', 'bob'), {
+    status: 1,
+    stdout: /jupyter: hello\n$/,
+    stderr: 'hubctl: hub-logs is gone\n        start it\n',
+  });
+});
+
 t.test('a hub that does not run is named with what to do', async (t) => {
   const out = { stderr: '' };
   const status = await runCli(['users'], new AdminClient(`${path}.none`), '9.9', {

@@ -17,7 +17,10 @@ export const logs: Command = {
     const query = new URLSearchParams({ user, server: context.server, lines: String(context.lines) });
     if (context.follow) query.set('follow', 'true');
     for await (const entry of context.admin.stream('GET', `/admin/logs?${query}`)) {
-      if (isErrorCode(entry['code'])) throw new MetalhubError(entry['code'], { message: String(entry['message']) });
+      if (isErrorCode(entry['code'])) {
+        const { code, message, hint } = entry;
+        throw new MetalhubError(code, { message: String(message), hint: typeof hint === 'string' ? hint : undefined });
+      }
       context.stdout(context.json ? `${JSON.stringify(entry)}\n` : formatLine(entry as unknown as LogLine));
     }
     return 0;
