@@ -9,11 +9,11 @@ import { type Check, type Finding, failed, ok } from './check.js';
 export const checkPublicAddress: Check = async () => {
   const config = findConfig();
   if (config === undefined) return [];
-  const host = new URL(config.public_url).host;
-  return Promise.all(config.proxy.listen.map((address) => checkAddress(address, config.tls.cert_file !== '', host)));
+  const url = new URL(config.public_url);
+  return Promise.all(config.proxy.listen.map((address) => checkAddress(address, config.tls.cert_file !== '', url)));
 };
 
-async function checkAddress(address: string, isEncrypted: boolean, publicHost: string): Promise<Finding> {
+async function checkAddress(address: string, isEncrypted: boolean, publicUrl: URL): Promise<Finding> {
   const subject = `address ${address}`;
   const colon = address.lastIndexOf(':');
   const host = address
@@ -21,7 +21,7 @@ async function checkAddress(address: string, isEncrypted: boolean, publicHost: s
     .replace(/^\[|\]$/g, '')
     .replace(/^0\.0\.0\.0$/, '127.0.0.1');
   try {
-    const status = await getStatus(host, Number(address.slice(colon + 1)), isEncrypted, publicHost);
+    const status = await getStatus(host, Number(address.slice(colon + 1)), isEncrypted, publicUrl);
     if (status === 200) return ok(subject, 'answers, and so does the hub behind it');
     return failed(subject, `the hub's health page answers ${status}`, 'journalctl -u hub -u hub-proxy -n 20');
   } catch (error) {
@@ -30,23 +30,25 @@ async function checkAddress(address: string, isEncrypted: boolean, publicHost: s
 }
 
 /** Whose certificate it is, is looked at elsewhere. */
-function getStatus(host: string, port: number, isEncrypted: boolean, publicHost: string): Promise<number> {
+function getStatus(host: string, port: number, isEncrypted: boolean, publicUrl: URL): Promise<number> {
   const path = '/hub/health';
-  const options = { host, port, path, headers: { host: publicHost }, timeout: 10_000, agent: false } as const;
+  const options = { host, port, path, headers: { host: publicUrl.host }, timeout: 10_000, agent: false } as const;
   return new Promise((resolve, reject) => {
     const take = (response: IncomingMessage): void => {
       response.resume();
       resolve(response.statusCode ?? 0);
     };
-    const tls = {
-      rejectUnauthorized: false,
-      servername: isIP(publicHost) === 0 ? publicHost.replace(/:\d+$/, '') : '',
-    };
+    const tls = { rejectUnauthorized: false, servername: serverName(publicUrl) };
     const sent = isEncrypted ? secureRequest({ ...options, ...tls }, take) : request(options, take);
     sent.on('timeout', () => sent.destroy(new Error('no answer within 10 s')));
     sent.on('error', reject);
     sent.end();
   });
+}
+
+/** An address is no name to ask for in TLS, with a port or in brackets as little as without. */
+export function serverName({ hostname }: URL): string {
+  return isIP(hostname.replace(/^\[|\]$/g, '')) === 0 ? hostname : '';
 }
 
 export const checkHub: Check = async ({ admin }) => {
