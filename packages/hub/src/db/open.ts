@@ -38,8 +38,13 @@ function isDiskError(error: unknown): boolean {
 }
 
 function isFull(directory: string): boolean {
-  const { bavail, bsize } = statfsSync(directory);
-  return bavail * bsize < NEEDED_BYTES;
+  try {
+    const { bavail, bsize } = statfsSync(directory);
+    return bavail * bsize < NEEDED_BYTES;
+  } catch {
+    // The database's own error says more.
+    return false;
+  }
 }
 
 function fullDisk(directory: string, cause: unknown): MetalhubError {
