@@ -6,7 +6,14 @@ import { parseResponseHead, type ResponseHead } from './response-head.js';
 
 const HEAD_END = '\r\n\r\n';
 /** They speak of a connection of HTTP/1.1. @see RFC 9113 section 8.2.2 */
-const CONNECTION_SPECIFIC = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']);
+const CONNECTION_SPECIFIC = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+]);
 
 /** Sends what the strict front writes as an answer of HTTP/1.1 over a stream of HTTP/2. */
 export class Http2Response {
@@ -64,7 +71,7 @@ export class Http2Response {
     // Not for the trailers alone: without it Node ends the stream properly before it resets it, and an answer that broke
     // off would be taken for a whole one.
     this.#stream.on('wantTrailers', () => {
-      if (this.#isComplete) this.#stream.sendTrailers(fieldsOf(this.#trailers));
+      if (this.#isComplete) this.#sendTrailers();
     });
     const isEmpty = framing.kind === 'none' || (framing.kind === 'length' && framing.length === 0);
     const fields: OutgoingHttpHeaders = { ':status': head.status, ...fieldsOf(head.fields) };
@@ -105,11 +112,22 @@ export class Http2Response {
     this.#isComplete = true;
     this.#stream.end();
   }
+
+  /** Called by the stream itself, where nobody would catch anything. */
+  #sendTrailers(): void {
+    try {
+      this.#stream.sendTrailers(fieldsOf(this.#trailers));
+    } catch {
+      // Trailers that HTTP/2 cannot carry, such as a field twice that must be single.
+      this.#stream.close(NGHTTP2_INTERNAL_ERROR);
+    }
+  }
 }
 
 /** A field that stands in several lines becomes a list. */
 function fieldsOf(fields: readonly HeaderField[]): OutgoingHttpHeaders {
-  const result: Record<string, string | string[]> = {};
+  // A server may name a field `constructor`.
+  const result: Record<string, string | string[]> = Object.create(null);
   for (const { lower, value } of fields) {
     if (CONNECTION_SPECIFIC.has(lower)) continue;
     const before = result[lower];

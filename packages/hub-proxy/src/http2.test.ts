@@ -240,6 +240,33 @@ t.test('an answer that breaks off is not taken for a whole one', async (t) => {
   }
 });
 
+t.test('P13: what a server says that HTTP/2 cannot carry costs its own answer only', async (t) => {
+  const front = await startHttp2Front(t, (head, socket) => {
+    const part = Buffer.from(/\?(\S+) HTTP/.exec(head)?.[1] ?? '', 'base64url').toString('latin1');
+    if (head.includes('/trailers')) {
+      socket.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n${part}\r\n`);
+    } else if (head.includes('/head')) socket.write(`HTTP/1.1 200 OK\r\n${part}Content-Length: 4\r\n\r\nbody`);
+    else if (head.includes('/interim')) socket.write(`HTTP/1.1 103 Early Hints\r\n${part}\r\n${ok('body')}`);
+    else socket.end(`HTTP/1.1 ${part}\r\nContent-Length: 4\r\n\r\nbody`);
+  });
+  const session = openSession(front);
+  const ask = (where: string, text: string): Promise<Answer> =>
+    request(session, front, { ':path': `/user/anna/${where}?${Buffer.from(text).toString('base64url')}` });
+  for (const where of ['trailers', 'head', 'interim']) {
+    const repeated = await ask(where, 'ETag: a\r\nETag: b\r\n');
+    t.equal(repeated.code, constants.NGHTTP2_INTERNAL_ERROR, `${where}: a field twice that must be single`);
+    for (const fields of ['HTTP2-Settings: AAA\r\n', 'Keep-Alive: 5\r\n', '__proto__: a\r\n__proto__: b\r\n', 'X: \r\n']) {
+      t.match(await ask(where, fields), { status: 200, body: 'body', code: 0 }, `${where}: ${fields.trim()}`);
+    }
+  }
+  const odd = await ask('trailers', 'Constructor: a\r\nX-Sum: 7\r\nX-Sum: 8\r\n');
+  t.match(odd.trailers, { constructor: 'a', 'x-sum': '7, 8' });
+  t.equal((await ask('head', 'Constructor: a\r\n')).fields['constructor'], 'a');
+  for (const status of ['205 Reset Content', '999 Odd', '100 Continue', '101 Switching Protocols', '199 Odd'])
+    t.ok(await ask('status', status), status);
+  t.match(await ask('head', ''), { status: 200, body: 'body' }, 'the connection is none the worse for it');
+});
+
 t.test('an answer before the end of an upload is complete, and the rest of it not wanted', async (t) => {
   const front = await startHttp2Front(t, (_head, socket) => void socket.write(ok('enough')));
   const stream = start(openSession(front), front, { ':method': 'PUT', origin: 'https://hub.example.org' });
