@@ -232,7 +232,8 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
   #pushBody(pieces: readonly Buffer[]): void {
     const isDone = this.#body === undefined;
     const isFlowing = this.#exchange?.pushBody(pieces, isDone) ?? true;
-    if (!isFlowing) this.#socket.pause();
+    // Behind the last piece nobody would resume it: the client's end would wait unread behind what it sent ahead.
+    if (!isFlowing && !isDone) this.#socket.pause();
     if (isDone) this.#disarm();
     else if (isFlowing) this.#arm(this.#context.edge.timeouts.bodyMs);
     else this.#disarm();

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { startFront } from './testing/front.js';
 import { ask, exchangeBytes, fieldOf, openClient, startProxy, statusOf } from './testing/proxy.js';
@@ -82,6 +83,20 @@ t.test('when a client goes away its request to the server ends too', async (t) =
   client.socket.destroy();
   await closed;
   t.pass('the connection to the server was closed');
+});
+
+t.test('also behind an upload, and when it had begun to send a next request', async (t) => {
+  const proxy = await startProxy();
+  t.teardown(() => proxy.close());
+  const hub = await startUpstream(proxy.hubPath, () => undefined);
+  t.teardown(() => hub.close());
+  const client = openClient(proxy.port, 'POST /hub/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40004\r\n\r\nsome');
+  await hub.waitFor('some');
+  client.send(`${'x'.repeat(39_995)}whole`);
+  await hub.waitFor('whole');
+  client.socket.end('GET');
+  while (proxy.worker.report().connections > 0) await sleep(10);
+  t.match(proxy.worker.report().counters, { aborted: 1 });
 });
 
 t.test('P11: a reader that stops reading stops its server, and does not fill this process', async (t) => {
