@@ -5,11 +5,11 @@ import type { Expiring } from './deadlines.js';
 import { type Arrival, isLoginAttempt, type Visitor } from './edge.js';
 import { Exchange, type ExchangeEnd, type ExchangeOwner } from './exchange.js';
 import { isNavigation, type Passed, type Verdict } from './gate.js';
-import { HeadCollector } from './head-collector.js';
 import type { OpenConnection } from './open-connection.js';
 import type { OpenItem } from './open-work.js';
 import { formatAnswer } from './own-answer.js';
 import { type Answer, hubAway, jsonAnswer, serverAway, tooManyLogins } from './pages.js';
+import { PipelinedHeads } from './pipelined-heads.js';
 import { type Route, routeIdentity, routeKey } from './proxy-state.js';
 import { isRefusal, parseRequestHead, type Refusal, type RequestHead } from './request-head.js';
 import {
@@ -23,13 +23,12 @@ import {
 } from './request-work.js';
 import { type RouteKind, routeKind } from './route-kind.js';
 import type { StallLimits } from './stall.js';
-import { Tunnel } from './tunnel.js';
+import { openTunnel, type Tunnel } from './tunnel.js';
 import { connectUpstream } from './upstream.js';
 import { UpstreamConnection } from './upstream-connection.js';
 import type { WorkerContext } from './worker-context.js';
 
 const LINGER_CLOSE_MS = 2 * SECOND_MS;
-const MAX_PIPELINED_BYTES = 32 * 1024;
 const NO_PIECES: readonly Buffer[] = [];
 
 /** One client's connection: one request after the other, each read strictly, checked, and forwarded. */
@@ -37,7 +36,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
   readonly #socket: ClientSocket;
   readonly #context: WorkerContext;
   readonly #arrival: Arrival;
-  readonly #heads: HeadCollector;
+  readonly #heads: PipelinedHeads;
   #state: 'head' | 'busy' | 'tunnel' | 'closing' = 'head';
   /** See {@link Deadlines}. */
   deadlineMs = Number.POSITIVE_INFINITY;
@@ -50,7 +49,8 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
   #work: RequestWork | undefined;
   /** Connection to the last request's server, and for what it may be used again. */
   #kept: { readonly upstream: UpstreamConnection; readonly key: string } | undefined;
-  #isHeld = false;
+  /** What the client sent ahead waits for its turn, or until the client has read the answers before. */
+  #isWaiting = false;
   /** For metrics: where the request under way leads, and when its head was there. */
   #kind: RouteKind = 'none';
   #startedMs = 0;
@@ -59,7 +59,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     this.#socket = socket;
     this.#context = context;
     this.#arrival = arrival;
-    this.#heads = new HeadCollector(context.edge.maxHeadBytes);
+    this.#heads = new PipelinedHeads(socket, context.edge.maxHeadBytes);
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('end', () => this.#onClientEnd());
@@ -101,6 +101,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     if (this.#tunnel !== undefined) return this.#tunnel.onClientData(chunk);
     if (this.#state === 'closing') return;
     if (this.#state === 'busy') return this.#takeBody(chunk);
+    if (this.#isWaiting) return this.#heads.hold(chunk);
     if (this.#heads.isEmpty) this.#arm(this.#context.edge.timeouts.headMs);
     this.#heads.push(chunk);
     this.#nextHead();
@@ -108,7 +109,8 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
 
   #nextHead(): void {
     const found = this.#heads.take();
-    if (found === undefined) return;
+    // One head may be longer than what is taken ahead.
+    if (found === undefined) return this.#heads.release();
     if ('status' in found) return this.#refuse(found);
     this.#disarm();
     const parsed = parseRequestHead(found.head, this.#context.edge.maxHeadFields);
@@ -125,13 +127,13 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     if (head.framing.kind === 'none') {
       if (head.isUpgrade && found.rest.length > 0)
         return this.#refuse({ status: 400, reason: 'bytes behind an upgrade' });
-      if (found.rest.length > 0) this.#hold(found.rest);
+      if (found.rest.length > 0) this.#heads.hold(found.rest);
     } else {
       const reader = createBodyReader(head.framing);
       const { out, rest, error } = reader.push(found.rest);
       if (error !== undefined) return this.#refuse({ status: 400, reason: error });
       this.#body = reader.done ? undefined : reader;
-      if (rest !== undefined) this.#hold(rest);
+      if (rest !== undefined) this.#heads.hold(rest);
       body = out;
     }
     if (isLoginAttempt(head) && !this.#context.edge.logins.take(visitor.address)) {
@@ -147,7 +149,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     this.#socket.pause();
     verdict.then(
       (checked) => {
-        if (!this.#socket.destroyed && !this.#isHeld) this.#socket.resume();
+        if (!this.#socket.destroyed && !this.#heads.isHeld) this.#socket.resume();
         // It may have taken a while: the route must be one that is in force now.
         const current = this.#context.state.table.findRoute(head.path, head.host.name);
         const isInForce = current !== undefined && routeIdentity(current) === routeIdentity(route);
@@ -217,7 +219,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
 
   #takeBody(chunk: Buffer): void {
     const reader = this.#body;
-    if (reader === undefined) return this.#hold(chunk);
+    if (reader === undefined) return this.#heads.hold(chunk);
     const { out, rest, error } = reader.push(chunk);
     if (error !== undefined) {
       this.#context.refusals.note(400, error, this.#arrival.peer);
@@ -225,7 +227,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
       return;
     }
     if (reader.done) this.#body = undefined;
-    if (rest !== undefined) this.#hold(rest);
+    if (rest !== undefined) this.#heads.hold(rest);
     this.#pushBody(out);
   }
 
@@ -237,14 +239,6 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     if (isDone) this.#disarm();
     else if (isFlowing) this.#arm(this.#context.edge.timeouts.bodyMs);
     else this.#disarm();
-  }
-
-  /** Bytes of a next request wait until this one is answered; before a 101 there must be none. */
-  #hold(bytes: Buffer): void {
-    this.#heads.push(bytes);
-    if (this.#heads.length <= MAX_PIPELINED_BYTES) return;
-    this.#isHeld = true;
-    this.#socket.pause();
   }
 
   onExchangeEnd(end: ExchangeEnd): void {
@@ -274,21 +268,10 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     }
     this.#state = 'tunnel';
     this.#disarm();
-    const { activity, deadlines } = this.#context;
     this.#work = tunnelWork(this.#currentWork());
-    const key = routeKey(this.#work.route);
-    let stampedMs = Number.NEGATIVE_INFINITY;
-    const onActivity = (): void => {
-      if (stampedMs === deadlines.nowMs) return;
-      stampedMs = deadlines.nowMs;
-      activity.touch(key);
-    };
-    const countEnd = this.#context.metrics.tunnelOpened(this.#socket);
-    const onEnd = (): void => {
-      countEnd();
+    this.#tunnel = openTunnel(this.#socket, upstream, routeKey(this.#work.route), this.#context, () => {
       this.#work = undefined;
-    };
-    this.#tunnel = new Tunnel(this.#socket, upstream, { onActivity, onEnd });
+    });
     this.#tunnel.start(first);
   }
 
@@ -334,12 +317,23 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     this.#body = undefined;
     if (close) return this.#close();
     this.#state = 'head';
-    this.#isHeld = false;
-    if (this.#socket.isPaused()) this.#socket.resume();
-    const { idleMs, headMs } = this.#context.edge.timeouts;
-    this.#arm(this.#heads.isEmpty ? idleMs : headMs);
+    this.#heads.releaseIfRoom();
+    this.#waitForTurn();
+  }
+
+  /** A client that sends ahead, but does not read the answers, would fill the memory with them. */
+  #waitForTurn(): void {
+    const { bodyMs, idleMs, headMs } = this.#context.edge.timeouts;
+    const isBehind = this.#socket.writableNeedDrain;
+    this.#arm(isBehind ? bodyMs : this.#heads.isEmpty ? idleMs : headMs);
+    this.#isWaiting = isBehind || !this.#heads.isEmpty;
     // Not within this call: a client may have sent thousands of requests ahead.
-    if (!this.#heads.isEmpty) setImmediate(() => this.#state === 'head' && !this.#socket.destroyed && this.#nextHead());
+    if (this.#isWaiting && !isBehind) setImmediate(() => this.#takeTurn());
+  }
+
+  #takeTurn(): void {
+    this.#isWaiting = false;
+    if (this.#state === 'head' && !this.#socket.destroyed) this.#nextHead();
   }
 
   /** Lets the client read the answer before the connection is reset for what it still sends. */
@@ -363,6 +357,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
   #onClientDrain(): void {
     this.#exchange?.onClientDrain();
     this.#tunnel?.onClientDrain();
+    if (this.#state === 'head' && this.#isWaiting) this.#waitForTurn();
   }
 
   #arm(milliseconds: number): void {

@@ -2,11 +2,34 @@ import type { Duplex } from 'node:stream';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { UpstreamConnection, UpstreamUser } from './upstream-connection.js';
 import { closeFrame, FrameBoundary } from './websocket-frames.js';
+import type { WorkerContext } from './worker-context.js';
 
 // How long the other side may take to answer a close frame, or to finish after a half-close.
 const CLOSE_WAIT_MS = 5 * SECOND_MS;
 const HALF_OPEN_MS = 60 * SECOND_MS;
 const KEEP_ALIVE_MS = 60 * SECOND_MS;
+
+/** A tunnel that shows as activity of its route, and is counted. @param key of the route */
+export function openTunnel(
+  client: Duplex,
+  upstream: UpstreamConnection,
+  key: string,
+  { activity, deadlines, metrics }: WorkerContext,
+  onOver: () => void,
+): Tunnel {
+  let stampedMs = Number.NEGATIVE_INFINITY;
+  const onActivity = (): void => {
+    if (stampedMs === deadlines.nowMs) return;
+    stampedMs = deadlines.nowMs;
+    activity.touch(key);
+  };
+  const countEnd = metrics.tunnelOpened(client);
+  const onEnd = (): void => {
+    countEnd();
+    onOver();
+  };
+  return new Tunnel(client, upstream, { onActivity, onEnd });
+}
 
 export interface TunnelHooks {
   readonly onActivity: () => void;
