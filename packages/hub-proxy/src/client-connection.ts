@@ -268,6 +268,8 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     }
     this.#state = 'tunnel';
     this.#disarm();
+    // A tunnel may live for days: nothing of its request's head is kept.
+    this.#visitor = undefined;
     this.#work = tunnelWork(this.#currentWork());
     this.#tunnel = openTunnel(this.#socket, upstream, routeKey(this.#work.route), this.#context, () => {
       this.#work = undefined;
