@@ -45,7 +45,8 @@ t.test('a stream that has nothing to say stays open and shows that it lives', as
     if (text.endsWith('\n\n\n\n')) server.end();
   });
   await new Promise((resolve) => client.once('end', resolve));
-  t.equal(text, '{"a":1}\n\n\n\n');
+  // On a busy host another sign of life may come before the end.
+  t.match(text, /^\{"a":1\}\n{4,}$/);
 });
 
 t.test('also one that is not even read from, and the sign of life does not pile up', async (t) => {
