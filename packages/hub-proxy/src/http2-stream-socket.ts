@@ -76,8 +76,8 @@ export class Http2StreamSocket extends Duplex implements ClientSocket {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const isSent = this.#response.isComplete;
-    // What is complete may still wait for the client's window.
+    // A client that never opens its window would hold a whole answer for ever: it had its time.
+    const isSent = this.#response.isComplete && this.writableFinished;
     if (!this.#stream.destroyed && !isSent) this.#stream.close(NGHTTP2_INTERNAL_ERROR);
     callback(error);
   }

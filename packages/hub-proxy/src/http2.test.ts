@@ -4,11 +4,13 @@ import {
   connect,
   constants,
   type OutgoingHttpHeaders,
+  type Settings,
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import t from 'tap';
+import type { EdgeSettings } from './edge-settings.js';
 import { makeCertificate, tlsSettings } from './testing/certificates.js';
 import { type Front, startFront } from './testing/front.js';
 import { ok } from './testing/upstream.js';
@@ -25,8 +27,9 @@ async function startHttp2Front(
   t: { teardown(end: () => Promise<void>): void },
   answer?: TestAnswer,
   changes: Partial<typeof tls> = {},
+  limits: EdgeSettings = {},
 ): Promise<Front> {
-  const edge = { tls: { ...tls, ...changes } };
+  const edge = { ...limits, tls: { ...tls, ...changes } };
   const front = await startFront(t, answer, { is_secure: true, public_origin: 'https://hub.example.org', edge });
   // Runs before the proxy is closed, which would wait for them.
   t.teardown(async () => {
@@ -36,11 +39,11 @@ async function startHttp2Front(
   return front;
 }
 
-function openSession(front: Front): ClientHttp2Session {
+function openSession(front: Front, settings: Settings = {}): ClientHttp2Session {
   const { port } = front.proxy;
   const options = { port, host: '127.0.0.1', ca: certificate.cert, servername: 'hub.example.org' };
   const socket = connectTls({ ...options, ALPNProtocols: ['h2'] });
-  const session = connect(`https://127.0.0.1:${port}`, { createConnection: () => socket });
+  const session = connect(`https://127.0.0.1:${port}`, { createConnection: () => socket, settings });
   session.on('error', () => undefined);
   // A session that was told to go away would wait for the other side.
   opened.add(socket);
@@ -301,6 +304,14 @@ t.test('P11: a client that does not read stops its server, not the other request
   t.match(await request(session, front), { status: 200, body: 'fine' });
   for (let before = -1; before !== written; await sleep(200)) before = written;
   t.ok(written < 8 * 2 ** 20, `${written} bytes were taken`);
+});
+
+t.test('P11: an answer that its client never takes is given up, and then the connection', async (t) => {
+  const limits = { body_timeout_ms: 100, idle_timeout_ms: 100 };
+  const front = await startHttp2Front(t, undefined, {}, limits);
+  const answer = request(openSession(front, { initialWindowSize: 0 }), front);
+  t.match(await answer, { status: 200, body: '', code: constants.NGHTTP2_INTERNAL_ERROR });
+  while (front.proxy.worker.report().connections > 0) await sleep(20);
 });
 
 t.test('P11: a server that does not read stops its client', async (t) => {
