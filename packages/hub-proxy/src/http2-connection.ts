@@ -89,6 +89,7 @@ export class Http2Connection implements OpenConnection {
     const { peer } = this.#arrival;
     stream.on('error', () => undefined);
     if (!this.#limit.enter(peer)) {
+      this.#context.metrics.connectionRefused(this.#limit.isFull ? 'total' : 'source');
       this.#context.refusals.note(503, 'too many connections', peer);
       return stream.close(NGHTTP2_REFUSED_STREAM);
     }
@@ -108,6 +109,7 @@ export class Http2Connection implements OpenConnection {
     const request = http1Request(raw, (flags & END_STREAM) === 0);
     if (typeof request === 'string') {
       this.#context.refusals.note(400, request, peer);
+      this.#context.metrics.refused(400);
       return stream.close(NGHTTP2_PROTOCOL_ERROR);
     }
     new ClientConnection(new Http2StreamSocket(stream, request), this.#context, this.#arrival);

@@ -211,6 +211,16 @@ t.test('P01: what cannot be written as HTTP/1.1 without changing its meaning nev
   stream.end('GET /user/bob/ HTTP/1.1\r\n\r\n');
   t.not((await answer).code, constants.NGHTTP2_NO_ERROR);
   t.notMatch(front.server.received(), '/user/bob/');
+  t.match(front.proxy.worker.report().counters, { 'requests|none|400': 2 });
+});
+
+t.test('what is asked above the limit of connections is refused, and counted', async (t) => {
+  const front = await startHttp2Front(t, () => undefined, {}, { connections: 3 });
+  const session = openSession(front);
+  for (const _ of [1, 2]) start(session, front, {}, true).on('error', () => undefined);
+  t.equal((await request(session, front)).code, constants.NGHTTP2_REFUSED_STREAM);
+  t.match(front.proxy.worker.report().counters, { 'connections_refused|total': 1 });
+  session.destroy();
 });
 
 t.test('a request that is cancelled ends at its server, too', async (t) => {
