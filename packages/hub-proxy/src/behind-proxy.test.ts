@@ -67,10 +67,13 @@ t.test(
 
 t.test('logins are counted by the visitor, not by the server in front', async (t) => {
   const front = await startBehind(t, { trusted_proxies: ['127.0.0.1'], login_attempts_per_minute: 1 });
-  const logIn = (address: string): Promise<string> =>
-    ask(front.proxy.port, 'POST /hub/login', [`X-Forwarded-For: ${address}`, 'Content-Length: 3'], 'a=b');
+  const logIn = (address: string, path = '/hub/login'): Promise<string> =>
+    ask(front.proxy.port, `POST ${path}`, [`X-Forwarded-For: ${address}`, 'Content-Length: 3'], 'a=b');
   for (const expected of [200, 200, 429, 429]) t.equal(statusOf(await logIn('198.51.100.1')), expected);
   t.equal(statusOf(await logIn('198.51.100.2')), 200);
+  for (const path of ['/hub/%6Cogin', '/%68ub/login?next=%2F']) {
+    t.equal(statusOf(await logIn('198.51.100.1', path)), 429, `the hub reads ${path} in the same way`);
+  }
   t.equal(statusOf(await ask(front.proxy.port, 'GET /hub/login', ['X-Forwarded-For: 198.51.100.1'])), 200);
 });
 

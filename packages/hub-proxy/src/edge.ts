@@ -4,6 +4,7 @@ import type { EdgeSettings } from './edge-settings.js';
 import { readForwarded } from './forwarded.js';
 import { LOCAL_HOSTS, parseHost } from './host.js';
 import { LoginRate } from './login-rate.js';
+import { decodePath } from './path.js';
 import type { Refusal, RequestHead } from './request-head.js';
 import type { Settings } from './settings.js';
 import { TrustedProxies } from './trusted-proxies.js';
@@ -86,7 +87,9 @@ export class Edge {
   }
 }
 
-/** Whether a request is a login form on its way to the hub. */
-export function isLoginAttempt(head: RequestHead): boolean {
-  return head.method === 'POST' && head.path === '/hub/login';
+const LOGIN_PATH = '/hub/login';
+
+/** Whether a request is a login form on its way to the hub, whose router reads `%6C` as `l`. */
+export function isLoginAttempt({ method, path }: RequestHead): boolean {
+  return method === 'POST' && (path === LOGIN_PATH || (path.includes('%') && decodePath(path) === LOGIN_PATH));
 }

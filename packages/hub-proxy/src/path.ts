@@ -52,7 +52,7 @@ function isPlain(target: string): boolean {
 
 function isUnambiguous(path: string): boolean {
   if (path.startsWith('//')) return false;
-  const decoded = decode(path);
+  const decoded = decodePath(path);
   if (decoded === undefined || /[\p{Cc}\\]/u.test(decoded) || decoded.startsWith('//')) return false;
   return !decoded.split('/').some((segment) => {
     const name = segment.split(';', 1)[0];
@@ -60,8 +60,8 @@ function isUnambiguous(path: string): boolean {
   });
 }
 
-/** Strict UTF-8: overlong forms and lone surrogates are errors. */
-function decode(path: string): string | undefined {
+/** `undefined` for what is not strict UTF-8: overlong forms and lone surrogates. */
+export function decodePath(path: string): string | undefined {
   try {
     return decodeURIComponent(path);
   } catch {
