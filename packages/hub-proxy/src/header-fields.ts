@@ -79,9 +79,11 @@ export class NameMemo<T> {
   get(name: string): T {
     const known = this.#known.get(name);
     if (known !== undefined) return known;
-    const found = this.#find(name);
-    // A copy: a piece of a string keeps the whole of it, here somebody's request, in memory.
-    if (this.#known.size < MAX_NAMES && name.length <= MAX_NAME_CHARACTERS) this.#known.set(detached(name), found);
+    if (this.#known.size >= MAX_NAMES || name.length > MAX_NAME_CHARACTERS) return this.#find(name);
+    // A copy, also for what is found: a piece of a string keeps the whole of it, here somebody's request, in memory.
+    const copy = detached(name);
+    const found = this.#find(copy);
+    this.#known.set(copy, found);
     return found;
   }
 }
@@ -89,7 +91,7 @@ export class NameMemo<T> {
 const MAX_NAMES = 512;
 const MAX_NAME_CHARACTERS = 64;
 
-const lowerNames = new NameMemo((name) => detached(name).toLowerCase());
+const lowerNames = new NameMemo((name) => name.toLowerCase());
 
 function lowerOf(name: string): string {
   return lowerNames.get(name);
