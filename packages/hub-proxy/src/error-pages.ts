@@ -47,7 +47,7 @@ export class ErrorPages {
 
   async #ask(target: Target, { status, fields }: Answer, url: string): Promise<Answer> {
     const deadline = AbortSignal.timeout(ASK_TIMEOUT_MS);
-    const connection = await connectStream(target, () => deadline.aborted, this.#upstream);
+    const connection = await connectStream(target, () => deadline.aborted, this.#upstream, ASK_TIMEOUT_MS);
     try {
       const path = `${target.base_path ?? ''}/${status}?url=${encodeURIComponent(url)}`;
       const found = await get(connection, path, new URL(formatTarget(target)).host, deadline);

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Server } from 'node:net';
+import { type AddressInfo, createServer as createSocketServer, type Server } from 'node:net';
 import t from 'tap';
 import { AddressRanges } from './address-ranges.js';
 import { defaultRoute, type Route } from './proxy-state.js';
@@ -32,6 +32,21 @@ t.test('an encrypted upstream must show a certificate for its name, from an auth
   await open('localhost', LOCALHOST.cert);
   await t.rejects(open('localhost'), 'an authority that nobody knows');
   await t.rejects(open('127.0.0.1', LOCALHOST.cert), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' }, 'another name');
+});
+
+t.test('a connection that is not made in time is given up', async (t) => {
+  const port = await listening(
+    t,
+    createSocketServer((socket) => t.teardown(() => void socket.destroy())),
+  );
+  const target: Target = { kind: 'tcp', host: '127.0.0.1', port, tls: true };
+  const options = { ranges: new AddressRanges(RANGES), ca: undefined };
+  const startedMs = performance.now();
+  await t.rejects(
+    connectStream(target, () => false, options, 200),
+    { message: 'no connection in time' },
+  );
+  t.ok(performance.now() - startedMs < 5000);
 });
 
 t.test('B8: neither an address nor a name leads outside the configured ranges', async (t) => {

@@ -42,8 +42,13 @@ export async function connectUpstream(
 }
 
 /** The same as a plain stream. */
-export async function connectStream(target: Target, isGone: () => boolean, options: UpstreamOptions): Promise<Duplex> {
-  const { socket } = await connectSocket(target, isGone, options, undefined);
+export async function connectStream(
+  target: Target,
+  isGone: () => boolean,
+  options: UpstreamOptions,
+  maxWaitMs = MAX_WAIT_MS,
+): Promise<Duplex> {
+  const { socket } = await connectSocket(target, isGone, options, undefined, maxWaitMs);
   socket.on('error', () => socket.destroy());
   return socket;
 }
@@ -58,6 +63,7 @@ function connectSocket(
   isGone: () => boolean,
   options: UpstreamOptions,
   Reader: typeof SharedReader | undefined,
+  maxWaitMs = MAX_WAIT_MS,
 ): Promise<Connected> {
   const startedMs = performance.now();
   return new Promise((resolve, reject) => {
@@ -69,11 +75,11 @@ function connectSocket(
       const fail = (error: Error): void => {
         clearTimeout(timer);
         socket.destroy();
-        const canWait = systemErrorCode(error) === 'EAGAIN' && performance.now() - startedMs < MAX_WAIT_MS;
+        const canWait = systemErrorCode(error) === 'EAGAIN' && performance.now() - startedMs < maxWaitMs;
         if (canWait) setTimeout(attempt, RETRY_MS);
         else reject(error);
       };
-      const timer = setTimeout(() => fail(new Error('no connection in time')), MAX_WAIT_MS);
+      const timer = setTimeout(() => fail(new Error('no connection in time')), maxWaitMs);
       socket.once('error', fail);
       socket.once(isEncrypted(target) ? 'secureConnect' : 'connect', () => {
         clearTimeout(timer);
