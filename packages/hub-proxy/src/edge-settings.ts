@@ -12,6 +12,8 @@ export const tlsShape = object({
   pem: text({ min: 1, max: 256 * 1024 }),
   /** 48 bytes in base64: with the same key every worker can take up the sessions of the others. */
   ticket_key: text({ min: 64, max: 64 }),
+  /** When it was made, milliseconds since the epoch; a while later each worker goes on with a key of its own. */
+  ticket_key_ms: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   http2: boolean(),
   min_version: text({ pattern: /^1\.[23]$/, max: 3 }),
   hsts_max_age_sec: integer(0, 2 ** 31 - 1),
@@ -42,6 +44,7 @@ export function makeEdgeSettings(config: Config, tls: TlsMaterial | null): EdgeS
     tls: tls && {
       pem: tls.pem,
       ticket_key: tls.ticketKey,
+      ticket_key_ms: tls.ticketKeyMs,
       http2: config.tls.http2,
       min_version: config.tls.min_version,
       hsts_max_age_sec: config.tls.hsts_max_age_sec,

@@ -7,7 +7,7 @@ import type { OpenConnection } from './open-connection.js';
 import { formatAnswer } from './own-answer.js';
 import { page } from './pages.js';
 import type { RefusalLog } from './refusal-log.js';
-import { makeTicketKey, TICKET_KEY_LIFETIME_MS } from './tls-material.js';
+import { makeTicketKey, TICKET_KEY_LIFETIME_MS, ticketKeyLeftMs } from './tls-material.js';
 import { plainAddress } from './trusted-proxies.js';
 
 /** First byte of a TLS record that begins a handshake. @see RFC 8446 section 5.1 */
@@ -48,7 +48,7 @@ export class TlsAcceptor {
   /** Never listens: it is handed connections that somebody else accepted. */
   readonly #server: Server;
   readonly #pending = new Map<string, PendingConnection>();
-  readonly #keyTimer: NodeJS.Timeout;
+  #keyTimer: NodeJS.Timeout;
 
   constructor(options: TlsAcceptorOptions) {
     this.#options = options;
@@ -75,8 +75,8 @@ export class TlsAcceptor {
       if (code !== 'ECONNRESET') this.#options.refusals.note(400, `TLS handshake failed: ${code}`, peer);
       socket.destroy();
     });
-    this.#keyTimer = setInterval(() => this.#server.setTicketKeys(makeTicketKey()), TICKET_KEY_LIFETIME_MS);
-    this.#keyTimer.unref();
+    const { ticket_key_ms = Date.now() } = options.settings;
+    this.#keyTimer = this.#renewKeyIn(ticketKeyLeftMs(ticket_key_ms, Date.now()));
   }
 
   accept(socket: Socket): OpenConnection {
@@ -98,7 +98,16 @@ export class TlsAcceptor {
   }
 
   close(): void {
-    clearInterval(this.#keyTimer);
+    clearTimeout(this.#keyTimer);
+  }
+
+  /** By one of this worker's own: another worker does not take up sessions from then on. */
+  #renewKeyIn(milliseconds: number): NodeJS.Timeout {
+    const renew = (): void => {
+      this.#server.setTicketKeys(makeTicketKey());
+      this.#keyTimer = this.#renewKeyIn(TICKET_KEY_LIFETIME_MS);
+    };
+    return setTimeout(renew, milliseconds).unref();
   }
 
   #take(socket: TLSSocket): void {

@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { errorText, MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
+import { DAY_MS } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 
@@ -12,6 +13,8 @@ export interface TlsMaterial {
   readonly pem: string;
   /** 48 bytes in base64. */
   readonly ticketKey: string;
+  /** When the key was made, milliseconds since the epoch. */
+  readonly ticketKeyMs: number;
 }
 
 export interface TlsPlaces {
@@ -27,7 +30,7 @@ export const TLS_PLACES: TlsPlaces = {
 };
 
 /** Whoever gets hold of the key can read sessions that were taken up with it: it does not live longer than this. */
-export const TICKET_KEY_LIFETIME_MS = 24 * 3600 * 1000;
+export const TICKET_KEY_LIFETIME_MS = DAY_MS;
 const TICKET_KEY_BYTES = 48;
 
 /**
@@ -39,7 +42,7 @@ export async function loadTlsMaterial(config: Config, places: TlsPlaces, log: Lo
   try {
     const pem = readFileSync(places.installed, 'utf8');
     createSecureContext({ key: pem, cert: pem });
-    return { pem, ticketKey: await takeTicketKey(places.ticketKey, log) };
+    return { pem, ...(await takeTicketKey(places.ticketKey, log)) };
   } catch (cause) {
     const hint = 'see: journalctl -u hub-proxy -n 20; hubctl config check says what is wrong with tls.cert_file';
     throw new MetalhubError('MH_ERR_TLS_NOT_INSTALLED', { details: { reason: errorText(cause) }, hint, cause });
@@ -50,7 +53,14 @@ export function makeTicketKey(): Buffer {
   return randomBytes(TICKET_KEY_BYTES);
 }
 
-async function takeTicketKey(path: string, log: Log): Promise<string> {
+/** How much longer a key may be used. A clock that was set back does not make it live longer. */
+export function ticketKeyLeftMs(madeMs: number, nowMs: number): number {
+  return Math.min(TICKET_KEY_LIFETIME_MS, Math.max(0, madeMs + TICKET_KEY_LIFETIME_MS - nowMs));
+}
+
+type TicketKey = Pick<TlsMaterial, 'ticketKey' | 'ticketKeyMs'>;
+
+async function takeTicketKey(path: string, log: Log): Promise<TicketKey> {
   const kept = readTicketKey(path);
   if (kept !== undefined) return kept;
   const key = makeTicketKey().toString('base64');
@@ -62,14 +72,15 @@ async function takeTicketKey(path: string, log: Log): Promise<string> {
       reason: errorText(error),
     });
   }
-  return key;
+  return { ticketKey: key, ticketKeyMs: Date.now() };
 }
 
-function readTicketKey(path: string): string | undefined {
+function readTicketKey(path: string): TicketKey | undefined {
   try {
-    if (Date.now() - statSync(path).mtimeMs > TICKET_KEY_LIFETIME_MS) return undefined;
-    const text = readFileSync(path, 'utf8');
-    return Buffer.from(text, 'base64').length === TICKET_KEY_BYTES ? text : undefined;
+    const ticketKeyMs = Math.floor(statSync(path).mtimeMs);
+    if (ticketKeyLeftMs(ticketKeyMs, Date.now()) === 0) return undefined;
+    const ticketKey = readFileSync(path, 'utf8');
+    return Buffer.from(ticketKey, 'base64').length === TICKET_KEY_BYTES ? { ticketKey, ticketKeyMs } : undefined;
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return undefined;
     throw error;

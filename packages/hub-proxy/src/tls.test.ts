@@ -5,6 +5,7 @@ import { makeCertificate, tlsSettings } from './testing/certificates.js';
 import { type Front, startFront } from './testing/front.js';
 import { ask, fieldOf, openClient, statusOf } from './testing/proxy.js';
 import { ok } from './testing/upstream.js';
+import { TICKET_KEY_LIFETIME_MS, ticketKeyLeftMs } from './tls-material.js';
 
 t.setTimeout(120_000);
 
@@ -126,6 +127,23 @@ t.test('a session is taken up again by another worker that has the same key', as
     t.notOk(fresh.isSessionReused(), `${version}: not with another key`);
     fresh.destroy();
   }
+});
+
+t.test('the key of sessions is not used longer than a day after it was made, also by a later worker', async (t) => {
+  const options = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } as const;
+  const first = await startTlsFront(t);
+  const socket = await open(first.proxy.port, options);
+  const session = await sessions.get(socket);
+  if (session === undefined) throw new Error('no session');
+  socket.destroy();
+  const later = await startTlsFront(t, { ticket_key_ms: Date.now() - TICKET_KEY_LIFETIME_MS + 100 });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const fresh = await open(later.proxy.port, { ...options, session });
+  t.notOk(fresh.isSessionReused());
+  fresh.destroy();
+  t.equal(ticketKeyLeftMs(1000, 1000 + TICKET_KEY_LIFETIME_MS), 0);
+  t.equal(ticketKeyLeftMs(1000, 1000 + 5000), TICKET_KEY_LIFETIME_MS - 5000);
+  t.equal(ticketKeyLeftMs(9000, 1000), TICKET_KEY_LIFETIME_MS, 'a clock that was set back');
 });
 
 t.test('plain HTTP on the encrypted address gets a page that says so', async (t) => {
