@@ -1,20 +1,28 @@
 import { lookup } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 
-/** Addresses that upstreams may have. The unit's IPAddressAllow= says the same, where the kernel can. */
+/**
+ * Addresses that upstreams may have (the unit's IPAddressAllow= says the same, where the kernel can), or whose word about
+ * a visitor counts.
+ */
 export class AddressRanges {
   readonly #list = new BlockList();
+  readonly #isEmpty: boolean;
 
-  /** @param ranges as `10.0.0.0/8` or `fd00::/8` */
+  /** @param ranges addresses and ranges (`192.0.2.1`, `10.0.0.0/8`, `fd00::/8`), checked with the configuration */
   constructor(ranges: readonly string[]) {
+    this.#isEmpty = ranges.length === 0;
     for (const range of ranges) {
-      const [address = '', bits = ''] = range.split('/');
-      this.#list.addSubnet(address, Number(bits), isIP(address) === 6 ? 'ipv6' : 'ipv4');
+      const [address = '', bits] = range.split('/');
+      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+      if (bits === undefined) this.#list.addAddress(address, family);
+      else this.#list.addSubnet(address, Number(bits), family);
     }
   }
 
   allows(address: string): boolean {
-    const plain = address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
+    if (this.#isEmpty) return false;
+    const plain = plainAddress(address);
     const family = isIP(plain);
     return family !== 0 && this.#list.check(plain, family === 6 ? 'ipv6' : 'ipv4');
   }
@@ -37,4 +45,9 @@ export class AddressRefused extends Error {
   constructor() {
     super('the address is outside proxy.upstream_ranges');
   }
+}
+
+/** An address in its plain form: `::ffff:192.0.2.1` is `192.0.2.1`, a zone is left out. */
+export function plainAddress(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
 }

@@ -1,4 +1,4 @@
-import { plainAddress } from './trusted-proxies.js';
+import { plainAddress } from './address-ranges.js';
 
 export interface ConnectionLimits {
   /** Connections one address may have open; a class behind one router shares an address. */

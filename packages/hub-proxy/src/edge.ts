@@ -1,5 +1,6 @@
 import type { Clock } from '@metalhub/base/time.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import { AddressRanges } from './address-ranges.js';
 import type { EdgeSettings } from './edge-settings.js';
 import { readForwarded } from './forwarded.js';
 import { LOCAL_HOSTS, parseHost } from './host.js';
@@ -7,7 +8,6 @@ import { LoginRate } from './login-rate.js';
 import { decodePath } from './path.js';
 import type { Refusal, RequestHead } from './request-head.js';
 import type { Settings } from './settings.js';
-import { TrustedProxies } from './trusted-proxies.js';
 
 /** How a connection reached the proxy. */
 export interface Arrival {
@@ -38,13 +38,13 @@ export class Edge {
   readonly maxHeadFields: number;
   readonly logins: LoginRate;
   readonly #settings: Settings;
-  readonly #trusted: TrustedProxies;
+  readonly #trusted: AddressRanges;
   readonly #hsts: string | undefined;
 
   constructor(settings: Settings, clock: Clock) {
     const edge: EdgeSettings = settings.edge ?? {};
     this.#settings = settings;
-    this.#trusted = new TrustedProxies(edge.trusted_proxies ?? []);
+    this.#trusted = new AddressRanges(edge.trusted_proxies ?? []);
     this.timeouts = {
       headMs: edge.header_timeout_ms ?? 10 * SECOND_MS,
       idleMs: edge.idle_timeout_ms ?? 75 * SECOND_MS,
@@ -58,14 +58,14 @@ export class Edge {
   }
 
   isTrusted(address: string): boolean {
-    return this.#trusted.has(address);
+    return this.#trusted.allows(address);
   }
 
   /** A trusted server in front is asked about its visitor; what anybody else says of themselves does not count. */
   identify(head: RequestHead, arrival: Arrival): Visitor | Refusal {
     const { peer } = arrival;
-    if (!this.#trusted.has(peer)) return { address: peer, proto: this.#proto(head, arrival), head };
-    const said = readForwarded(head.fields, (address) => this.#trusted.has(address));
+    if (!this.#trusted.allows(peer)) return { address: peer, proto: this.#proto(head, arrival), head };
+    const said = readForwarded(head.fields, (address) => this.#trusted.allows(address));
     const host = said.host === undefined ? head.host : parseHost(said.host);
     if (host === undefined) return { status: 400, reason: 'no valid host from a trusted proxy' };
     const seen = said.host === undefined ? head : { ...head, host };

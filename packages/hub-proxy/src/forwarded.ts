@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
+import { plainAddress } from './address-ranges.js';
 import type { HeaderField } from './header-fields.js';
-import { plainAddress } from './trusted-proxies.js';
 
 /** What a web server in front said of a request. */
 export interface Forwarded {

@@ -80,8 +80,7 @@ export class HubForward {
           failures.emit('failed', isOfHub ? 'hub' : 'service', failureOf(error));
           log.debug('upstream not reached', { err: error });
           const isNavigation = reply.request.headers[NAVIGATION_FIELD.toLowerCase()] === '1';
-          const isHub = targetOf(reply.request, hubSocketPath) === hubSocketPath;
-          const builtIn = isHub ? hubAway(isNavigation) : serverAway(isNavigation);
+          const builtIn = isOfHub ? hubAway(isNavigation) : serverAway(isNavigation);
           if (!isNavigation) return sendAnswer(reply, builtIn);
           // It never rejects.
           void Promise.resolve(errors.find(builtIn, reply.request.url)).then((answer) => sendAnswer(reply, answer));

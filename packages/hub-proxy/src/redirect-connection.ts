@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
+import { plainAddress } from './address-ranges.js';
 import { HeadCollector } from './head-collector.js';
 import type { OpenConnection } from './open-connection.js';
 import { formatAnswer } from './own-answer.js';
 import { type Answer, jsonAnswer } from './pages.js';
 import { isRefusal, parseRequestHead, type RequestHead } from './request-head.js';
-import { plainAddress } from './trusted-proxies.js';
 import type { WorkerContext } from './worker-context.js';
 
 const LINGER_MS = 2000;

@@ -2,13 +2,13 @@ import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type SecureVersion, type Server, type TLSSocket } from 'node:tls';
 import { systemErrorCode } from '@metalhub/base/errors.js';
+import { plainAddress } from './address-ranges.js';
 import type { TlsSettings } from './edge-settings.js';
 import type { OpenConnection } from './open-connection.js';
 import { formatAnswer } from './own-answer.js';
 import { page } from './pages.js';
 import type { RefusalLog } from './refusal-log.js';
 import { makeTicketKey, TICKET_KEY_LIFETIME_MS, ticketKeyLeftMs } from './tls-material.js';
-import { plainAddress } from './trusted-proxies.js';
 
 /** First byte of a TLS record that begins a handshake. @see RFC 8446 section 5.1 */
 const HANDSHAKE = 0x16;
