@@ -174,6 +174,36 @@ t.test('P14: answers of a service, which take the other way, are not trusted eit
   client.socket.destroy();
 });
 
+t.test('P13: what a service says that cannot be passed on costs its own answer only', async (t) => {
+  let text = '';
+  const { proxy } = await startFront(t, (_head, socket) => void socket.end(text, 'latin1'));
+  const get = (accept: string): Promise<string> => ask(proxy.port, 'GET /hub/x', [`Accept: ${accept}`]);
+  for (const accept of ['text/html', '*/*']) {
+    for (const status of ['000', '099', '600', '999']) {
+      text = `HTTP/1.1 ${status} x\r\nSet-Cookie: a=b\r\nTrailer: X\r\nContent-Encoding: gzip\r\n\r\nbody`;
+      const got = await get(accept);
+      t.equal(statusOf(got), 503, `${status} ${accept}`);
+      t.notMatch(got, /set-cookie|trailer|gzip/i);
+    }
+    for (const [head, status] of [
+      ['204 No Content\r\nTrailer: X', 204],
+      ['304 Not Modified\r\nTrailer: X', 304],
+      ['200 OK\r\nTrailer: X\r\nContent-Length: 0', 200],
+    ] as const) {
+      text = `HTTP/1.1 ${head}\r\n\r\n`;
+      t.equal(statusOf(await get(accept)), status, head);
+    }
+    for (const rest of ['Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\nzz\r\n', 'Content-Length: 9\r\n\r\npart']) {
+      text = `HTTP/1.1 200 OK\r\n${rest}`;
+      t.notMatch(await get(accept), /503|0\r\n\r\n$/, 'nothing is put behind an answer that has begun');
+    }
+    text = 'HTTP/1.1 304 Not Modified\r\n\r\nbody';
+    t.notMatch(await get(accept), 'body');
+  }
+  text = ok('fine');
+  t.match(await get('*/*'), /fine$/);
+});
+
 t.test('P14: an answer that comes unasked on a kept connection never meets the next request', async (t) => {
   let first: Socket | undefined;
   const { proxy, server, cookie } = await startFront(t, (_head, socket) => {

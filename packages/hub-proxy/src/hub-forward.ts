@@ -43,6 +43,7 @@ export class HubForward {
 
   static async create(hubSocketPath: string, log: Log, errors: ErrorPages): Promise<HubForward> {
     const failures = new EventEmitter<ForwardEvents>();
+    const failed = new WeakSet<FastifyReply>();
     const app = Fastify({
       logger: false,
       requestTimeout: 0,
@@ -71,14 +72,21 @@ export class HubForward {
         rewriteRequestHeaders: (request: FastifyRequest, headers: Record<string, unknown>) => rewrite(request, headers),
         rewriteHeaders: (headers: Record<string, unknown>) => withoutHopByHop(headers),
         onResponse: (_request: FastifyRequest, reply: FastifyReply, response: { stream: Readable }) => {
+          // Called also after an answer that had no valid status.
+          if (failed.has(reply)) return void response.stream.destroy();
           reply.send(response.stream);
           // At once: an event stream may have nothing to say for long, and its reader waits for the head.
           reply.raw.flushHeaders();
         },
         onError: (reply: FastifyReply, { error }: { error: Error }) => {
+          log.debug('no whole answer from upstream', { err: error });
+          // Of one request there may be several errors.
+          if (failed.has(reply)) return;
+          failed.add(reply);
+          // In the middle of an answer the visitor can only be cut off; the strict front counts that.
+          if (reply.raw.headersSent) return void reply.raw.destroy();
           const isOfHub = targetOf(reply.request, hubSocketPath) === hubSocketPath;
           failures.emit('failed', isOfHub ? 'hub' : 'service', failureOf(error));
-          log.debug('upstream not reached', { err: error });
           const isNavigation = reply.request.headers[NAVIGATION_FIELD.toLowerCase()] === '1';
           const builtIn = isOfHub ? hubAway(isNavigation) : serverAway(isNavigation);
           if (!isNavigation) return sendAnswer(reply, builtIn);
@@ -137,12 +145,21 @@ function rewrite(request: FastifyRequest, headers: Record<string, unknown>): Rec
   return rewritten;
 }
 
+/** Trailers are not passed on, and their announcement alone is refused by Node, by throwing. */
 function withoutHopByHop(headers: Record<string, unknown>): Record<string, unknown> {
-  const { connection: _connection, 'keep-alive': _keepAlive, 'transfer-encoding': _coding, ...rest } = headers;
+  const {
+    connection: _connection,
+    'keep-alive': _keepAlive,
+    'transfer-encoding': _coding,
+    trailer: _,
+    ...rest
+  } = headers;
   return rest;
 }
 
 function sendAnswer(reply: FastifyReply, answer: Answer): void {
+  // What a bad answer said of itself.
+  for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
   reply.code(answer.status);
   for (const [name, value] of answer.fields) reply.header(name, value);
   reply.send(answer.body);
