@@ -1,108 +1,20 @@
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  connect,
-  constants,
-  type OutgoingHttpHeaders,
-  type Settings,
-} from 'node:http2';
+import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls } from 'node:tls';
 import t from 'tap';
-import type { EdgeSettings } from './edge-settings.js';
-import { makeCertificate, tlsSettings } from './testing/certificates.js';
-import { type Front, startFront } from './testing/front.js';
+import {
+  type Answer,
+  certificate,
+  finish,
+  openSession,
+  request,
+  start,
+  startHttp2Front,
+} from './testing/http2-client.js';
 import { ok } from './testing/upstream.js';
 
 t.setTimeout(120_000);
-
-const certificate = makeCertificate();
-const tls = tlsSettings(certificate);
-const opened = new Set<TLSSocket>();
-
-type TestAnswer = (head: string, socket: Socket) => void;
-
-async function startHttp2Front(
-  t: { teardown(end: () => Promise<void>): void },
-  answer?: TestAnswer,
-  changes: Partial<typeof tls> = {},
-  limits: EdgeSettings = {},
-): Promise<Front> {
-  const edge = { ...limits, tls: { ...tls, ...changes } };
-  const front = await startFront(t, answer, { is_secure: true, public_origin: 'https://hub.example.org', edge });
-  // Runs before the proxy is closed, which would wait for them.
-  t.teardown(async () => {
-    for (const socket of opened) socket.destroy();
-    opened.clear();
-  });
-  return front;
-}
-
-function openSession(front: Front, settings: Settings = {}): ClientHttp2Session {
-  const { port } = front.proxy;
-  const options = { port, host: '127.0.0.1', ca: certificate.cert, servername: 'hub.example.org' };
-  const socket = connectTls({ ...options, ALPNProtocols: ['h2'] });
-  const session = connect(`https://127.0.0.1:${port}`, { createConnection: () => socket, settings });
-  session.on('error', () => undefined);
-  // A session that was told to go away would wait for the other side.
-  opened.add(socket);
-  return session;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly fields: Record<string, unknown>;
-  readonly body: string;
-  readonly trailers: Record<string, unknown>;
-  readonly interim: number[];
-  /** HTTP/2 error code of the stream. */
-  readonly code: number;
-}
-
-function start(
-  session: ClientHttp2Session,
-  front: Front,
-  fields: OutgoingHttpHeaders = {},
-  endStream = false,
-): ClientHttp2Stream {
-  const cookie = front.cookie.slice('Cookie: '.length);
-  const all = { ':path': '/user/anna/x', ':authority': 'hub.example.org', cookie, ...fields };
-  return session.request(all, { endStream });
-}
-
-function finish(stream: ClientHttp2Stream): Promise<Answer> {
-  const chunks: Buffer[] = [];
-  const interim: number[] = [];
-  let fields: Record<string, unknown> = {};
-  let trailers: Record<string, unknown> = {};
-  stream.on('headers', (info) => interim.push(Number(info[':status'])));
-  stream.on('response', (received) => {
-    fields = { ...received };
-  });
-  stream.on('trailers', (received) => {
-    trailers = { ...received };
-  });
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  stream.on('error', () => undefined);
-  return new Promise((resolve) => {
-    stream.on('close', () => {
-      const body = Buffer.concat(chunks).toString('latin1');
-      resolve({ status: Number(fields[':status'] ?? 0), fields, body, trailers, interim, code: stream.rstCode ?? 0 });
-    });
-  });
-}
-
-function request(
-  session: ClientHttp2Session,
-  front: Front,
-  fields: OutgoingHttpHeaders = {},
-  body?: string,
-): Promise<Answer> {
-  const stream = start(session, front, fields, body === undefined);
-  if (body !== undefined) stream.end(body);
-  return finish(stream);
-}
 
 t.test('requests of one connection are answered side by side', async (t) => {
   const waiting: Socket[] = [];
