@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { basePathMistake } from './base-path.js';
 import { parseBytes } from './bytes.js';
 import type { Config } from './schema.js';
 
@@ -6,6 +7,8 @@ type Refuse = (path: readonly (string | number)[], reason: string) => void;
 
 /** Rules that span more than one key. */
 export function checkConsistency(config: Config, refuse: Refuse): void {
+  const mistake = basePathMistake(config.public_url);
+  if (mistake !== undefined) refuse(['public_url'], mistake);
   checkListen(config, refuse);
   checkTls(config, refuse);
   checkUpstreams(config, refuse);

@@ -81,9 +81,11 @@ const LISTEN_ADDRESS = '^(\\[[0-9A-Fa-f:]+\\]|[0-9.]+):[0-9]{1,5}$';
 export const configSchema = Type.Object(
   {
     public_url: Type.String({
-      pattern: '^https?://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?/?$',
+      pattern: '^https?://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/.*)?$',
+      maxLength: 500,
       default: 'http://localhost:8000',
-      description: 'Address that users type. With https:// cookies are marked Secure.',
+      description:
+        'Address that users type. With https:// cookies are marked Secure. A path, as in https://www.example.org/jupyter/, puts everything below it: of letters, digits and . _ ~ -, without a part that is called user or services. Applied by `hubctl apply`; servers that run keep their address until they are stopped.',
     }),
     proxy: Type.Object(
       {
