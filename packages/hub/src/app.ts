@@ -16,6 +16,7 @@ import { SECURITY_HEADERS } from './web/security-headers.js';
 import { addStaticRoutes, type StaticFile } from './web/static-files.js';
 import { addTicketRoutes } from './web/ticket-routes.js';
 import { findVisitor } from './web/visitor.js';
+import { withoutBase } from './web/without-base.js';
 
 const MAX_BODY_BYTES = 64 * 1024;
 /** A name of 256 characters, each four bytes as %XX. */
@@ -25,7 +26,10 @@ const IDLE_TIMEOUT_MS = 150_000;
 
 /** The pages and the API that the proxy brings visitors to. */
 export async function makeApp(context: HubContext, files: ReadonlyMap<string, StaticFile>): Promise<FastifyInstance> {
-  const app = makeFastify((error, request, reply) => showError(context, error, request, reply));
+  const app = makeFastify(
+    (error, request, reply) => showError(context, error, request, reply),
+    (url) => withoutBase(url, context.base()),
+  );
   await app.register(cookie);
   await app.register(formbody, { bodyLimit: MAX_BODY_BYTES });
   // Bodies of other types are read and dropped: their requests fail for want of a token, not by a way of their own.
@@ -43,9 +47,13 @@ export async function makeApp(context: HubContext, files: ReadonlyMap<string, St
   return app;
 }
 
-/** What both of the hub's servers have in common. */
+/**
+ * What the hub's servers have in common.
+ * @param findPath what of a URL routes are compared with
+ */
 export function makeFastify(
   onError: (error: unknown, request: FastifyRequest, reply: FastifyReply) => unknown,
+  findPath: (url: string) => string = (url) => url,
 ): FastifyInstance<Server> {
   const app = fastify({
     // The listening sockets are systemd's: see listener.ts.
@@ -55,6 +63,7 @@ export function makeFastify(
       return server;
     },
     bodyLimit: MAX_BODY_BYTES,
+    rewriteUrl: ({ url }) => findPath(url ?? '/'),
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     genReqId: () => randomBytes(6).toString('hex'),
     frameworkErrors: (error, request, reply) => {
@@ -96,7 +105,15 @@ async function showError(
   reply.headers({ ...SECURITY_HEADERS, 'cache-control': 'no-store', connection: 'close' }).code(status);
   if (!wantsPage(request)) return reply.send({ ...errorBody(error), request_id: request.id });
   const hint = error.hint === undefined || error.code === 'MH_ERR_INTERNAL' ? {} : { hint: sentence(error.hint) };
-  const page = { status, title: titleOf(status), message: sentence(error.message), ...hint, requestId: request.id };
+  const { base } = context;
+  const page = {
+    base: base(),
+    status,
+    title: titleOf(status),
+    message: sentence(error.message),
+    ...hint,
+    requestId: request.id,
+  };
   return reply.type('text/html').send(renderErrorPage({ ...page, ...(await whoAsks(context, request)) }));
 }
 

@@ -16,6 +16,8 @@ import type { StreamRegistry } from './web/stream-registry.js';
 export interface HubContext {
   /** The configuration in force; a reload replaces it. */
   readonly config: () => Config;
+  /** What every path of ours begins with, `''` or as `/jupyter`: the path of `public_url`. Routes are written without. */
+  readonly base: () => string;
   readonly database: Database;
   readonly sessions: Sessions;
   readonly login: LoginService;

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '@metalhub/base/log.js';
 import { type Clock, MINUTE_MS } from '@metalhub/base/time.js';
+import { basePath } from '@metalhub/config/base-path.js';
 import type { Config } from '@metalhub/config/schema.js';
 import type { Authenticator } from './auth/authenticator.js';
 import { LoginGate } from './auth/login-gate.js';
@@ -52,6 +53,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
   const { config, database, clock, log, proxy, spawner, logs } = parts;
   const sleep = parts.sleep ?? ((milliseconds: number) => delay(milliseconds));
   const steadyNowMs = steadyNow(clock);
+  const base = (): string => basePath(config().public_url);
   const wallNowMs = (): number => clock.nowMs();
   const throttle = new Throttle(clock);
   await loadPenalties(database, throttle, clock);
@@ -77,6 +79,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     routes,
     tokens: serverTokens(parts.serverTokenKey),
     config,
+    base,
     clock,
     sleep,
     log: log.child({ area: 'servers' }),
@@ -95,6 +98,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
   });
   const context: HubContext = {
     config,
+    base,
     database,
     sessions,
     login,

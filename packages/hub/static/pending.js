@@ -143,7 +143,7 @@ function end(state, title) {
   finishLast(state === 'ready' ? 'done' : 'failed');
   heading.textContent = title;
   document.title = `${title} · metalhub`;
-  setHidden('form[action="/hub/stop"]', true);
+  setHidden('form[action$="/hub/stop"]', true);
 }
 
 /** @param {string | undefined} url */
@@ -167,7 +167,7 @@ function showFailure(event) {
   setHidden('.failure-hint', hint === '');
   setHidden('.failure-log', logLines.length === 0);
   setHidden('.failure', false);
-  setHidden('form[action="/hub/spawn"]', false);
+  setHidden('form[action$="/hub/spawn"]', false);
   progressBox.hidden = true;
   // The button that had the focus is gone; the heading says what has happened.
   heading.focus();

@@ -10,9 +10,10 @@ const key = guarded(isKey, 'a key');
 const server = guarded(isServerName, 'a server name');
 
 export const PROFILE_NAME_PATTERN = /^[a-z0-9][a-z0-9_-]{0,62}$/;
-/** Percent-encoded path of a server, with both slashes. It reaches the server inside its credential, never systemd. */
+/** Percent-encoded path of a server, with both slashes and the base of public_url in front. It reaches the server inside its credential, never systemd. */
 /** No `.` or `..` segment: a browser would resolve it away. */
-export const BASE_URL_PATTERN = /^\/user\/(?!\.{1,2}\/)(?:[A-Za-z0-9._~@-]|%[0-9A-F]{2})+\/(?:[a-z0-9-]+\/)?$/;
+export const BASE_URL_PATTERN =
+  /^(?:\/(?!\.{1,2}\/)[A-Za-z0-9._~-]+)*\/user\/(?!\.{1,2}\/)(?:[A-Za-z0-9._~@-]|%[0-9A-F]{2})+\/(?:[a-z0-9-]+\/)?$/;
 
 export const serverStatusShape = object({
   key,

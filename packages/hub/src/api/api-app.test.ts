@@ -8,7 +8,7 @@ import { Browser, memoryLog, TestHub } from '../testing/test-hub.js';
 import { makeApiApp } from './api-app.js';
 
 t.test('the first questions of JupyterHub’s clients are answered without a token', async (t) => {
-  const app = await makeApiApp({ log: memoryLog() });
+  const app = await makeApiApp({ base: () => '', log: memoryLog() });
   for (const method of ['GET', 'HEAD'] as const) {
     for (const url of ['/hub/api', '/hub/api/', '/hub/api?x=1', '/hub/api/health']) {
       const { statusCode, headers, body } = await app.inject({ method, url });
@@ -20,10 +20,12 @@ t.test('the first questions of JupyterHub’s clients are answered without a tok
     }
   }
   t.match(await app.inject('/hub/health'), { statusCode: 200, body: '' });
+  const below = await makeApiApp({ base: () => '/jupyter', log: memoryLog() });
+  for (const url of ['/jupyter/hub/api', '/hub/api']) t.equal((await below.inject(url)).statusCode, 200, url);
 });
 
 t.test('programs get errors as JupyterHub’s API tells them', async (t) => {
-  const app = await makeApiApp({ log: memoryLog() });
+  const app = await makeApiApp({ base: () => '', log: memoryLog() });
   for (const [method, url] of [
     ['GET', '/hub/api/users'],
     ['POST', '/hub/api'],
@@ -67,7 +69,7 @@ t.test('the API is at the public address too', async (t) => {
 
 t.test('local programs cannot use up the descriptors of the hub', async (t) => {
   const path = join(t.testdir(), 'api.sock');
-  const app = await makeApiApp({ log: memoryLog() });
+  const app = await makeApiApp({ base: () => '', log: memoryLog() });
   const listener = await Listener.open(app.server, { path }, 3);
   const held = await Promise.all(Array.from({ length: 3 }, () => open(path)));
   const surplus = await open(path);

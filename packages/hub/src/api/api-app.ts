@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { makeFastify, toMetalhubError } from '../app.js';
 import type { HubContext } from '../context.js';
 import { errorBody, statusOf } from '../web/http-errors.js';
+import { withoutBaseIfAny } from '../web/without-base.js';
 import { addApiRoutes } from './api-routes.js';
 
 /**
@@ -27,10 +28,14 @@ const HEADERS: Readonly<Record<string, string>> = {
  * not the proxy: no cookie and no header of the proxy's counts.
  */
 export async function makeApiApp(
-  context: Pick<HubContext, 'log'>,
+  context: Pick<HubContext, 'log' | 'base'>,
   connectionMs: number = CONNECTION_MS,
 ): Promise<FastifyInstance> {
-  const app = makeFastify((error, request, reply) => showError(context, error, request, reply));
+  const app = makeFastify(
+    (error, request, reply) => showError(context, error, request, reply),
+    // With the base, as JupyterHub has it, and without.
+    (url) => withoutBaseIfAny(url, context.base()) ?? url,
+  );
   app.server.on('connection', (socket) => {
     const end = setTimeout(() => socket.destroy(), connectionMs);
     socket.once('close', () => clearTimeout(end));

@@ -5,6 +5,7 @@ import t from 'tap';
 import { Database } from './database.js';
 import { MIGRATIONS } from './migrate.js';
 import { openDatabase } from './open.js';
+import { listStoredServers } from './tables/servers.js';
 
 function makeFile(test: { teardown: (end: () => void) => void }): string {
   const directory = mkdtempSync(join(tmpdir(), 'hub-db-'));
@@ -52,6 +53,18 @@ t.test('each later migration is one transaction with a copy made before it', asy
   t.teardown(() => copy.close());
   t.equal(await versionOf(copy), 1);
   t.match(await copy.find('SELECT x FROM a'), { x: 1 });
+});
+
+t.test('a server that ran before servers had a base has none', async (t) => {
+  const file = makeFile(t);
+  const before = await openDatabase(file, MIGRATIONS.slice(0, 1));
+  await before.execute(`
+    INSERT INTO users VALUES (1, 'pam', 'anna', 'anna', 0, 1, NULL);
+    INSERT INTO servers VALUES (1, '', 'default', '${'a'.repeat(32)}', 1, 2, NULL)`);
+  await before.close();
+  const database = await openDatabase(file);
+  t.teardown(() => database.close());
+  t.match(await listStoredServers(database), [{ base: '', name: '', startId: 'a'.repeat(32), startedMs: 2 }]);
 });
 
 t.test('R11: a database of a newer version is refused and left alone', async (t) => {

@@ -14,9 +14,9 @@ export function encodeUserName(name: UserName): string {
     .replaceAll('%40', '@');
 }
 
-/** Path of a server with both slashes: `/user/anna/`, `/user/anna/gpu/`. */
-export function serverPath(name: UserName, server: ServerName): string {
-  const user = `/user/${encodeUserName(name)}/`;
+/** Path of a server with both slashes: `/user/anna/`, `/jupyter/user/anna/gpu/`. @param base of `public_url` */
+export function serverPath(name: UserName, server: ServerName, base = ''): string {
+  const user = `${base}/user/${encodeUserName(name)}/`;
   return server === '' ? user : `${user}${server}/`;
 }
 
@@ -26,7 +26,7 @@ export interface ServerAddress {
   maybeServer: ServerName;
 }
 
-/** Takes `/user/<name>/…` apart; `undefined` when the name is not written as {@link encodeUserName} writes it. */
+/** Takes `/user/<name>/…`, without a base, apart; `undefined` when the name is not written as {@link encodeUserName} writes it. */
 export function findServerAddress(path: string): ServerAddress | undefined {
   const [, encoded = '', segment = ''] = /^\/user\/([^/?#]+)(?:\/([^/?#]*))?/.exec(path) ?? [];
   const name = decode(encoded);

@@ -7,7 +7,7 @@ export interface RouteDiff {
 }
 
 /**
- * What to change so that the proxy has the routes of the users' servers, and no others below `/user/`.
+ * What to change so that the proxy has the routes of the users' servers, and no others below a `/user/`, whatever `public_url` says.
  * @param isProtected keeps a route that is not wanted
  */
 export function diffRoutes(
@@ -19,7 +19,7 @@ export function diffRoutes(
   const ours = new Map([...actual].filter(([, { owner }]) => owner === 'hub'));
   const put = [...wanted].filter(([prefix, route]) => !isSame(route, ours.get(prefix))).map(([prefix]) => prefix);
   const remove = [...ours]
-    .filter(([prefix, report]) => prefix.startsWith('/user/') && !wanted.has(prefix) && !isProtected(prefix, report))
+    .filter(([prefix, report]) => prefix.includes('/user/') && !wanted.has(prefix) && !isProtected(prefix, report))
     .map(([prefix]) => prefix);
   return { put, remove };
 }

@@ -4,7 +4,6 @@ import { SECOND_MS } from '@metalhub/base/time.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 import type { StartEvent } from '../clients/spawner-client.js';
 import type { User } from '../db/tables/users.js';
-import { serverPath } from '../names/server-url.js';
 import type { ServerServices } from './server-services.js';
 import type { Run } from './server-state.js';
 
@@ -24,10 +23,10 @@ export interface StartCallbacks {
  */
 export async function askToStart(
   { spawner, tokens, config, sleep }: ServerServices,
-  subject: { user: User; server: ServerName; run: Run },
+  subject: { user: User; server: ServerName; path: string; run: Run },
   callbacks: StartCallbacks,
 ): Promise<ServerStatus> {
-  const { user, server, run } = subject;
+  const { user, server, path, run } = subject;
   const request = {
     key: user.key,
     server,
@@ -35,7 +34,7 @@ export async function askToStart(
     profile: run.profile,
     start_id: run.startId,
     token: tokens(user.key, server, run.startId),
-    base_url: serverPath(user.name, server),
+    base_url: path,
   };
   // The spawner has its own time-out; this one is for a spawner that hangs.
   const timeoutMs = (config().server.start_timeout_sec + 60) * SECOND_MS;

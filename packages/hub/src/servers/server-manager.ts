@@ -124,7 +124,7 @@ export class ServerManager {
   isProtected(prefix: string, invocationId: string | null): boolean {
     if (!this.isSettled) return true;
     if (invocationId !== null && [...this.#strangers.values()].includes(invocationId)) return true;
-    return this.list().some((server) => server.path === prefix && server.isProvisional);
+    return this.list().some((server) => server.isProvisional && server.path === prefix);
   }
 
   #takeSnapshot(statuses: readonly ServerStatus[]): void {

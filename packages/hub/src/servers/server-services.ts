@@ -15,6 +15,8 @@ export interface ServerServices {
   readonly routes: Pick<RouteReconciler, 'publish' | 'withdraw' | 'request'>;
   readonly tokens: ServerTokens;
   readonly config: () => Config;
+  /** Of the paths of servers that are started now. */
+  readonly base: () => string;
   readonly clock: Clock;
   readonly sleep: (milliseconds: number) => Promise<void>;
   readonly log: Log;

@@ -23,11 +23,12 @@ const ROUTE_PAUSE_MS = 500;
 export class UserServer {
   readonly user: User;
   readonly name: ServerName;
-  readonly path: string;
   readonly #services: ServerServices;
   readonly #feed = new ProgressFeed();
   #state: ServerState = STOPPED;
   #profile: string;
+  /** Of the last start: a server keeps the address it was started with, whatever becomes of `public_url`. */
+  #base: string;
   #accepting: Promise<void> | undefined;
   /** Resolves when the start of this process has ended: true when a unit may be there. */
   #starting: Promise<boolean> | undefined;
@@ -45,9 +46,19 @@ export class UserServer {
     this.#services = services;
     this.user = user;
     this.name = name;
-    this.path = serverPath(user.name, name);
+    this.#base = stored?.base ?? services.base();
     this.#profile = stored?.profile ?? services.config().profile[0]?.name ?? 'default';
     if (stored !== undefined) this.#restore(stored);
+  }
+
+  /** Where it is, or will be when it is started. */
+  get path(): string {
+    return serverPath(this.user.name, this.name, isAtRest(this.#state) ? this.#services.base() : this.#base);
+  }
+
+  /** Where the last start has put it. */
+  get #runPath(): string {
+    return serverPath(this.user.name, this.name, this.#base);
   }
 
   get state(): ServerState {
@@ -154,8 +165,9 @@ export class UserServer {
   /** Tells of a run that is over. By the time all is asked for the next start may be under way: nothing ends that one. */
   async #afterEnd(run: Run, ended: ServerState, failure: Failure): Promise<void> {
     const { log, routes } = this.#services;
+    const path = this.#runPath;
     this.#openStartId = undefined;
-    await routes.withdraw(this.path).catch(() => routes.request());
+    await routes.withdraw(path).catch(() => routes.request());
     if (ended.phase !== 'failed') {
       log.notice('server ended', this.#fields());
       if (this.#state === ended) this.#feed.finish(stoppedEvent());
@@ -175,6 +187,7 @@ export class UserServer {
     const run: Run = { startId, profile, requestedMs: clock.nowMs(), invocationId: null };
     this.#apply({ type: 'start-requested', run });
     this.#openStartId = startId;
+    this.#base = this.#services.base();
     this.#feed.begin();
     try {
       await this.#store();
@@ -194,7 +207,7 @@ export class UserServer {
     try {
       const status = await askToStart(
         this.#services,
-        { user, server, run },
+        { user, server, path: this.#runPath, run },
         {
           onStage: (stage) => this.#isSpawning(run.startId) && this.#feed.step(stage),
           isStillWanted: () => this.#isSpawning(run.startId),
@@ -344,6 +357,7 @@ export class UserServer {
       storeServer(transaction, this.user.id, {
         name: this.name,
         profile: run?.profile ?? this.#profile,
+        base: this.#base,
         startId: run?.startId ?? null,
         requestedMs: run?.requestedMs ?? null,
         startedMs: state.phase === 'ready' ? state.startedMs : null,

@@ -165,10 +165,12 @@ export class TestHub {
 export class Browser {
   readonly cookies = new Map<string, string>();
   readonly #app: () => FastifyInstance;
+  readonly #base: () => string;
   readonly address: string;
 
   constructor(test: TestHub, address = '192.0.2.7') {
     this.#app = () => test.app;
+    this.#base = () => test.context.base();
     this.address = address;
   }
 
@@ -209,12 +211,14 @@ export class Browser {
   }
 
   async logIn(username: string, password: string, next = ''): Promise<LightMyRequestResponse> {
-    const csrf = await this.token('/hub/login');
-    return await this.post('/hub/login', { username, password, next, csrf });
+    const form = `${this.#base()}/hub/login`;
+    const csrf = await this.token(form);
+    return await this.post(form, { username, password, next, csrf });
   }
 
   async submit(url: string, fields: Record<string, string> = {}): Promise<LightMyRequestResponse> {
-    return await this.post(url, { csrf: await this.token('/hub/home'), server: '', ...fields });
+    const csrf = await this.token(`${this.#base()}/hub/home`);
+    return await this.post(`${this.#base()}${url}`, { csrf, server: '', ...fields });
   }
 
   #keep(response: LightMyRequestResponse): LightMyRequestResponse {

@@ -36,7 +36,7 @@ export function serverReport(server: UserServer, publicUrl: string): ServerRepor
     state: state.phase,
     profile: server.profile,
     started_at: startedAt(server),
-    url: `${publicUrl.replace(/\/$/, '')}${server.path}`,
+    url: `${new URL(publicUrl).origin}${server.path}`,
     unit: server.unit,
     failure: failure === undefined ? null : { code: failure.code, message: failure.message, hint: failure.hint },
   };

@@ -16,6 +16,11 @@ t.test('cookies are Secure exactly when the public address is', async (t) => {
   t.match(cookieOptions('http://localhost:8000'), { secure: false });
 });
 
+t.test('cookies go to the hub alone, not to what else the site has', async (t) => {
+  for (const url of ['https://www.example.org/jupyter', 'https://www.example.org/jupyter/'])
+    t.match(cookieOptions(url), { path: '/jupyter/hub/' });
+});
+
 t.test('P05: the address is the one that the proxy wrote', async (t) => {
   t.equal(clientAddress({ 'x-forwarded-for': '192.0.2.1' }), '192.0.2.1');
   t.equal(clientAddress({ 'x-forwarded-for': '10.0.0.1, 192.0.2.1' }), '192.0.2.1');

@@ -1,12 +1,10 @@
 import type { CookieSerializeOptions } from '@fastify/cookie';
+import { basePath } from '@metalhub/config/base-path.js';
 
 /** Value `<id>.<secret>`, see auth/sessions.ts. */
 export const SESSION_COOKIE = 'metalhub-session';
 /** Random, of a browser that has not logged in: the login form's token is bound to it. */
 export const VISITOR_COOKIE = 'metalhub-csrf';
-
-/** The hub's cookies go to the hub's pages only, never to a user's server. */
-export const COOKIE_PATH = '/hub/';
 
 const MAX_VALUES = 4;
 
@@ -23,6 +21,8 @@ export function cookieValues(header: string | undefined, name: string): string[]
   return [...new Set(values)].slice(0, MAX_VALUES);
 }
 
+/** The hub's cookies go to the hub's pages only: never to a user's server, nor to what else the site has. */
 export function cookieOptions(publicUrl: string): CookieSerializeOptions {
-  return { path: COOKIE_PATH, httpOnly: true, sameSite: 'lax', secure: publicUrl.startsWith('https://') };
+  const path = `${basePath(publicUrl)}/hub/`;
+  return { path, httpOnly: true, sameSite: 'lax', secure: publicUrl.startsWith('https://') };
 }

@@ -21,12 +21,12 @@ interface NextQuery {
 }
 
 export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
-  app.get('/', async (_request, reply) => reply.redirect('/hub/', 302));
-  app.get('/hub', async (_request, reply) => reply.redirect('/hub/', 301));
+  app.get('/', async (_request, reply) => reply.redirect(`${context.base()}/hub/`, 302));
+  app.get('/hub', async (_request, reply) => reply.redirect(`${context.base()}/hub/`, 301));
 
   app.get('/hub/', async (request, reply) => {
     const visitor = await findVisitor(context, request);
-    return reply.redirect(visitor === undefined ? '/hub/login' : '/hub/home', 302);
+    return reply.redirect(`${context.base()}${visitor === undefined ? '/hub/login' : '/hub/home'}`, 302);
   });
 
   app.get('/hub/home', async (request, reply) => {
@@ -38,43 +38,45 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     const views = servers.map((server) => serverView(server, context.config()));
     return reply
       .type('text/html')
-      .send(renderHomePage({ user: user.name, isAdmin: user.isAdmin, csrfToken, servers: views }));
+      .send(
+        renderHomePage({ base: context.base(), user: user.name, isAdmin: user.isAdmin, csrfToken, servers: views }),
+      );
   });
 
   app.get<NextQuery>('/hub/spawn', async (request, reply) => {
     const visitor = await requireVisitor(context, request, reply);
     if (visitor === undefined) return reply;
-    const next = findNextPath(request.query.next);
     const server = context.servers.get(visitor.user, parseServerName(request.query.server ?? ''));
+    const next = findNextPath(request.query.next, context.base());
     if (server.state.phase === 'ready') return reply.redirect(next ?? server.path, 303);
-    if (server.state.phase === 'spawn') return reply.redirect(pendingPath(server, next), 303);
+    if (server.state.phase === 'spawn') return reply.redirect(pendingPath(context, server, next), 303);
     context.servers.expectStart(server);
     const view = serverView(server, context.config());
     const { user, csrfToken } = visitor;
     return reply
       .type('text/html')
-      .send(renderSpawnPage({ user: user.name, csrfToken, next: next ?? '', server: view }));
+      .send(renderSpawnPage({ base: context.base(), user: user.name, csrfToken, next: next ?? '', server: view }));
   });
 
   app.post('/hub/spawn', async (request, reply) => {
-    const visitor = await requireVisitor(context, request, reply, '/hub/home');
+    const visitor = await requireVisitor(context, request, reply, `${context.base()}/hub/home`);
     if (visitor === undefined) return reply;
     requireOwnForm(context, request, visitor);
     const fields = readForm(request.body, serverFields);
     // Named servers are made by administrators; their owners may start those that are there.
     const { name } = context.servers.get(visitor.user, parseServerName(fields.server ?? ''));
     const server = await context.servers.start(visitor.user, name);
-    return reply.redirect(pendingPath(server, findNextPath(fields.next)), 303);
+    return reply.redirect(pendingPath(context, server, findNextPath(fields.next, context.base())), 303);
   });
 
   app.post('/hub/stop', async (request, reply) => {
-    const visitor = await requireVisitor(context, request, reply, '/hub/home');
+    const visitor = await requireVisitor(context, request, reply, `${context.base()}/hub/home`);
     if (visitor === undefined) return reply;
     requireOwnForm(context, request, visitor);
     const fields = readForm(request.body, serverFields);
     const server = context.servers.get(visitor.user, parseServerName(fields.server ?? ''));
     await stopWithin(server, STOP_PATIENCE_MS);
-    return reply.redirect('/hub/home', 303);
+    return reply.redirect(`${context.base()}/hub/home`, 303);
   });
 
   app.get<NextQuery>('/hub/spawn-pending/*', async (request, reply) => {
@@ -84,24 +86,25 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     const address = findServerAddress(path.replace('/hub/spawn-pending/', '/user/'));
     if (address?.name !== visitor.user.name) return reply.callNotFound();
     const server = context.servers.get(visitor.user, address.maybeServer);
-    const next = findNextPath(request.query.next);
+    const next = findNextPath(request.query.next, context.base());
     if (server.state.phase === 'ready') return reply.redirect(next ?? server.path, 303);
-    if (server.state.phase === 'stop') return reply.redirect('/hub/home', 303);
+    if (server.state.phase === 'stop') return reply.redirect(`${context.base()}/hub/home`, 303);
     const view = serverView(server, context.config());
-    const page = { user: visitor.user.name, csrfToken: visitor.csrfToken, server: view, next: next ?? '' };
+    const { user, csrfToken } = visitor;
+    const page = { base: context.base(), user: user.name, csrfToken, server: view, next: next ?? '' };
     if (server.state.phase === 'stopped') return reply.type('text/html').send(renderSpawnPage(page));
-    const pending = { ...page, progressUrl: progressPath(server), events: server.progress };
+    const pending = { ...page, progressUrl: progressPath(context, server), events: server.progress };
     return reply.type('text/html').send(renderPendingPage(pending));
   });
 }
 
-export function pendingPath(server: UserServer, next: string | undefined): string {
+export function pendingPath(context: HubContext, server: UserServer, next: string | undefined): string {
   const name = server.name === '' ? '' : `/${server.name}`;
-  return `/hub/spawn-pending/${encodeUserName(server.user.name)}${name}${nextQuery(next)}`;
+  return `${context.base()}/hub/spawn-pending/${encodeUserName(server.user.name)}${name}${nextQuery(next)}`;
 }
 
-function progressPath(server: UserServer): string {
-  const user = `/hub/api/users/${encodeUserName(server.user.name)}`;
+function progressPath(context: HubContext, server: UserServer): string {
+  const user = `${context.base()}/hub/api/users/${encodeUserName(server.user.name)}`;
   return server.name === '' ? `${user}/server/progress` : `${user}/servers/${server.name}/progress`;
 }
 

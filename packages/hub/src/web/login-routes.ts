@@ -10,7 +10,6 @@ import { renderLoginPage } from './pages/login-page.js';
 import { renderLogoutPage } from './pages/logout-page.js';
 import { findVisitor, isVisitorTokenValid, readForm, requireOwnForm, requireVisitor, visitorToken } from './visitor.js';
 
-const HOME = '/hub/home';
 /** hub-pam refuses what is longer than PAM takes; this only bounds what is passed on. */
 const MAX_PASSWORD_LENGTH = 16 * 1024;
 const loginFields = {
@@ -25,15 +24,15 @@ interface LoginQuery {
 
 export function addLoginRoutes(app: FastifyInstance, context: HubContext): void {
   app.get<LoginQuery>('/hub/login', async (request, reply) => {
-    const next = findNextPath(request.query.next);
-    if ((await findVisitor(context, request)) !== undefined) return reply.redirect(next ?? HOME, 303);
+    const next = findNextPath(request.query.next, context.base());
+    if ((await findVisitor(context, request)) !== undefined) return reply.redirect(next ?? homeOf(context), 303);
     const notice = request.query.notice === 'logged-out' ? { notice: 'You are logged out.' } : {};
     return showForm(context, request, reply, { next: next ?? '', name: '', ...notice });
   });
 
   app.post('/hub/login', async (request, reply) => {
     const fields = readForm(request.body, loginFields);
-    const next = findNextPath(fields.next);
+    const next = findNextPath(fields.next, context.base());
     const name = fields.username ?? '';
     const form = { next: next ?? '', name };
     if (!isVisitorTokenValid(context, request, fields.csrf)) {
@@ -52,13 +51,15 @@ export function addLoginRoutes(app: FastifyInstance, context: HubContext): void 
       ...cookieOptions(context.config().public_url),
       maxAge: context.config().hub.session_lifetime_sec,
     });
-    return reply.redirect(next ?? HOME, 303);
+    return reply.redirect(next ?? homeOf(context), 303);
   });
 
   app.get('/hub/logout', async (request, reply) => {
-    const visitor = await requireVisitor(context, request, reply, HOME);
+    const visitor = await requireVisitor(context, request, reply, homeOf(context));
     if (visitor === undefined) return reply;
-    return reply.type('text/html').send(renderLogoutPage({ user: visitor.user.name, csrfToken: visitor.csrfToken }));
+    return reply
+      .type('text/html')
+      .send(renderLogoutPage({ base: context.base(), user: visitor.user.name, csrfToken: visitor.csrfToken }));
   });
 
   app.post('/hub/logout', async (request, reply) => {
@@ -69,8 +70,12 @@ export function addLoginRoutes(app: FastifyInstance, context: HubContext): void 
       context.log.notice('user logged out', { user: visitor.user.name, sessionId: visitor.session.id });
     }
     reply.clearCookie(SESSION_COOKIE, cookieOptions(context.config().public_url));
-    return reply.redirect('/hub/login?notice=logged-out', 303);
+    return reply.redirect(`${context.base()}/hub/login?notice=logged-out`, 303);
   });
+}
+
+function homeOf(context: HubContext): string {
+  return `${context.base()}/hub/home`;
 }
 
 type Refusal = Exclude<LoginResult, { kind: 'accepted' }>;
@@ -126,6 +131,7 @@ function showForm(
   const config = context.config();
   const page_ = {
     ...page,
+    base: context.base(),
     name: page.name.slice(0, 256),
     csrfToken: visitorToken(context, request, reply),
     title: config.login[0]?.title ?? '',

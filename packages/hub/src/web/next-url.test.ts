@@ -10,7 +10,7 @@ t.test('paths of this site are kept with query and fragment', async (t) => {
     '/user/anna/lab/tree/a%2Fb?x=//evil',
     '/hub/ticket?path=/user/x/',
   ]) {
-    t.equal(findNextPath(next), next);
+    t.equal(findNextPath(next, ''), next);
   }
 });
 
@@ -60,15 +60,49 @@ t.test('H01: nothing leads off the site', async (t) => {
     ...[`/${'a'.repeat(5000)}`, undefined, null, 7, ['/hub/home'], {}],
   ];
   for (const next of corpus) {
-    const found = findNextPath(next);
+    const found = findNextPath(next, '');
     // What a browser makes of the Location header.
     const lands = new URL(found ?? '/', 'https://hub.example.org');
     t.equal(lands.origin, 'https://hub.example.org', encodeURIComponent(String(next)).slice(0, 60));
     t.ok(found === undefined || !found.startsWith('//'));
   }
-  t.equal(findNextPath('//evil'), undefined);
-  t.equal(findNextPath('/\\evil'), undefined);
-  t.equal(findNextPath('/..//evil'), undefined);
+  t.equal(findNextPath('//evil', ''), undefined);
+  t.equal(findNextPath('/\\evil', ''), undefined);
+  t.equal(findNextPath('/..//evil', ''), undefined);
+});
+
+t.test('H01: with a base nothing leads out of it, however it is written', async (t) => {
+  for (const next of [
+    '/jupyter/',
+    '/jupyter/hub/home',
+    '/jupyter/user/a%20b/lab?x=/../#y',
+    '/jupyter/..x/',
+    '/x/../jupyter/',
+  ])
+    t.match(findNextPath(next, '/jupyter'), /^\/jupyter\//, next);
+  for (const next of [
+    ...[
+      '/',
+      '/hub/home',
+      '/jupyter',
+      '/jupyterx/',
+      '/Jupyter/',
+      '/jupyter?x',
+      '/jupyter/../admin',
+      '/jupyter/%2e%2E/admin',
+    ],
+    ...[
+      '/jupyter/./..',
+      '//jupyter/',
+      '/\\jupyter/',
+      'https://evil/jupyter/',
+      'jupyter/',
+      '/jupyter/..',
+      '/jupyter\t/..',
+    ],
+  ]) {
+    t.equal(findNextPath(next, '/jupyter'), undefined, next);
+  }
 });
 
 t.test('an address with a path to go on to carries it encoded', async (t) => {

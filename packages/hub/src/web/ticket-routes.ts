@@ -26,10 +26,10 @@ export function addTicketRoutes(app: FastifyInstance, context: HubContext): void
   /** The proxy sends browsers without a ticket here; see wire/ticket.ts. */
   app.get(HUB_TICKET_PATH, async (request, reply) => {
     const { path, state, next: wanted } = readShape(ticketQuery, { ...(request.query as object) });
-    const below = findNextPath(wanted);
-    const next = below?.startsWith(path) === true ? below : undefined;
+    const next = path.endsWith('/') ? findNextPath(wanted, path.slice(0, -1)) : undefined;
     // After the login the browser goes to the server again, and the proxy asks with a fresh state.
-    const visitor = await requireVisitor(context, request, reply, findNextPath(next ?? path) ?? '/hub/home');
+    const back = findNextPath(next ?? path, context.base()) ?? `${context.base()}/hub/home`;
+    const visitor = await requireVisitor(context, request, reply, back);
     if (visitor === undefined) return reply;
     const server = findOwnServer(context, visitor.user, path);
     // The same for a server of somebody else and for none: names of users are nobody's business.
@@ -39,8 +39,8 @@ export function addTicketRoutes(app: FastifyInstance, context: HubContext): void
         hint: 'log in as its owner to open it',
       });
     }
-    if (server.state.phase === 'spawn') return reply.redirect(pendingPath(server, next), 303);
-    if (server.state.phase !== 'ready') return reply.redirect(spawnPath(server, next), 303);
+    if (server.state.phase === 'spawn') return reply.redirect(pendingPath(context, server, next), 303);
+    if (server.state.phase !== 'ready') return reply.redirect(spawnPath(context, server, next), 303);
     const subject = { user: visitor.user.name, server: server.name, path: server.path, session: visitor.session };
     const code = await context.tickets.makeCode(subject, state, next);
     return reply.redirect(`${server.path}${TICKET_PATH}?code=${code}`, 303);
@@ -67,8 +67,8 @@ export function addTicketRoutes(app: FastifyInstance, context: HubContext): void
 
   /** Servers are below /user/, where the hub's cookie does not go: a request without a route is asked to come here. */
   app.get('/user/*', async (request, reply) => {
-    const path = findNextPath(request.url);
-    return path === undefined ? reply.callNotFound() : reply.redirect(`/hub${path}`, 302);
+    const path = findNextPath(request.url, '');
+    return path === undefined ? reply.callNotFound() : reply.redirect(`${context.base()}/hub${path}`, 302);
   });
 
   app.route({
@@ -78,18 +78,20 @@ export function addTicketRoutes(app: FastifyInstance, context: HubContext): void
   });
 
   app.get('/hub/user/*', async (request, reply) => {
-    const next = findNextPath(request.url.slice('/hub'.length));
-    if (next === undefined) return reply.callNotFound();
+    const wanted = findNextPath(request.url.slice('/hub'.length), '/user');
+    if (wanted === undefined) return reply.callNotFound();
+    const next = `${context.base()}${wanted}`;
     const isForProgram = !wantsHtml(request.headers.accept) || /\/api(?:\/|$|\?)/.test(next);
     const visitor = isForProgram
       ? await findVisitor(context, request)
       : await requireVisitor(context, request, reply, next);
     if (visitor === undefined) return isForProgram ? forbid() : reply;
-    const server = findServerOf(context, visitor.user, next);
+    const server = findServerOf(context, visitor.user, wanted);
     if (server === undefined) {
       throw new MetalhubError('MH_ERR_HUB_FORBIDDEN', { message: 'this is not a server of yours' });
     }
     const { phase } = server.state;
+    if (phase === 'ready' && !next.startsWith(server.path)) return reply.redirect(server.path, 303);
     if (phase === 'ready' && !server.isProvisional) {
       // The proxy should have known the way. When it had lost it, it knows it after this.
       await context.routes.reconcile();
@@ -100,7 +102,10 @@ export function addTicketRoutes(app: FastifyInstance, context: HubContext): void
       });
     }
     if (isForProgram) return reply.code(424).send({ message: `JupyterHub server no longer running at ${next}` });
-    return reply.redirect(phase === 'spawn' ? pendingPath(server, next) : spawnPath(server, next), 303);
+    return reply.redirect(
+      phase === 'spawn' ? pendingPath(context, server, next) : spawnPath(context, server, next),
+      303,
+    );
   });
 }
 
@@ -123,18 +128,20 @@ class Retries {
   }
 }
 
-function spawnPath(server: UserServer, next: string | undefined): string {
+function spawnPath(context: HubContext, server: UserServer, next: string | undefined): string {
   const query = nextQuery(next ?? server.path);
-  return server.name === '' ? `/hub/spawn${query}` : `/hub/spawn${query}&server=${server.name}`;
+  return `${context.base()}/hub/spawn${query}${server.name === '' ? '' : `&server=${server.name}`}`;
 }
 
-/** The server whose path this is, byte for byte, when it belongs to the user. */
+/** The server whose path this is, byte for byte, when it belongs to the user; it may be one of a former `public_url`. */
 function findOwnServer(context: HubContext, user: User, path: string): UserServer | undefined {
-  const server = findServerOf(context, user, path);
-  return server?.path === path ? server : undefined;
+  return context.servers.listOf(user).find((server) => server.path === path);
 }
 
-/** The server that a path below `/user/` leads to, when it belongs to the user. */
+/**
+ * The server that a path below `/user/` leads to, when it belongs to the user.
+ * @param path without the base of `public_url`
+ */
 function findServerOf(context: HubContext, user: User, path: string): UserServer | undefined {
   const address = findServerAddress(path);
   if (address?.name !== user.name) return undefined;

@@ -34,10 +34,10 @@ export async function requireVisitor(
   context: HubContext,
   request: FastifyRequest,
   reply: FastifyReply,
-  next: string = request.url,
+  next: string = request.originalUrl,
 ): Promise<Visitor | undefined> {
   const visitor = await findVisitor(context, request);
-  if (visitor === undefined) await reply.redirect(`/hub/login${nextQuery(next)}`, 303);
+  if (visitor === undefined) await reply.redirect(`${context.base()}/hub/login${nextQuery(next)}`, 303);
   return visitor;
 }
 

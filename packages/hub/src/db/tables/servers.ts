@@ -31,6 +31,8 @@ export interface StoredServer {
   user: User;
   name: ServerName;
   profile: string;
+  /** Path of `public_url` at its last start. */
+  base: string;
   /** 32 hex digits while the server is wanted. */
   startId: string | null;
   requestedMs: number | null;
@@ -46,6 +48,7 @@ const jsonFailure: Shape<Failure | null> = (value, path) => {
 const serverRow = object({
   server_name: guarded(isServerName, 'a server name'),
   profile: text({ max: 63 }),
+  base: text({ max: 200 }),
   start_id: nullable(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
   requested_ms: time,
   started_ms: time,
@@ -55,7 +58,7 @@ const serverRow = object({
 /** Every server that is wanted or has something to tell. */
 export async function listStoredServers(database: Database): Promise<StoredServer[]> {
   const rows = await database.all(
-    `SELECT servers.name AS server_name, profile, start_id, requested_ms, started_ms, failure, ${USER_COLUMNS}
+    `SELECT servers.name AS server_name, profile, base, start_id, requested_ms, started_ms, failure, ${USER_COLUMNS}
        FROM servers JOIN users ON users.id = servers.user_id ORDER BY users.name, servers.name LIMIT ?`,
     [MAX_ROWS],
   );
@@ -63,12 +66,13 @@ export async function listStoredServers(database: Database): Promise<StoredServe
 }
 
 function readServer(row: Row): StoredServer {
-  const { server_name, profile, start_id, requested_ms, started_ms, failure, ...user } = row;
-  const own = serverRow({ server_name, profile, start_id, requested_ms, started_ms, failure }, 'servers');
+  const { server_name, profile, base, start_id, requested_ms, started_ms, failure, ...user } = row;
+  const own = serverRow({ server_name, profile, base, start_id, requested_ms, started_ms, failure }, 'servers');
   return {
     user: readUser(user),
     name: own.server_name,
     profile: own.profile,
+    base: own.base,
     startId: own.start_id,
     requestedMs: own.requested_ms,
     startedMs: own.started_ms,
@@ -80,13 +84,15 @@ export type ServerRecord = Omit<StoredServer, 'user'>;
 
 export async function storeServer(transaction: Transaction, userId: number, record: ServerRecord): Promise<void> {
   await transaction.run(
-    `INSERT INTO servers (user_id, name, profile, start_id, requested_ms, started_ms, failure) VALUES (?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (user_id, name) DO UPDATE SET profile = excluded.profile, start_id = excluded.start_id,
+    `INSERT INTO servers (user_id, name, profile, base, start_id, requested_ms, started_ms, failure)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (user_id, name) DO UPDATE SET profile = excluded.profile, base = excluded.base, start_id = excluded.start_id,
        requested_ms = excluded.requested_ms, started_ms = excluded.started_ms, failure = excluded.failure`,
     [
       userId,
       record.name,
       record.profile,
+      record.base,
       record.startId,
       record.requestedMs,
       record.startedMs,

@@ -1,7 +1,8 @@
 import { html } from './html.js';
-import { HOME_PATH, renderDocument } from './layout.js';
+import { homePath, renderDocument } from './layout.js';
 
 export interface ErrorPageOptions {
+  readonly base: string;
   /** HTTP status. */
   readonly status: number;
   readonly title: string;
@@ -15,15 +16,15 @@ export interface ErrorPageOptions {
 }
 
 export function renderErrorPage(options: ErrorPageOptions): string {
-  const { status, title, message, hint, requestId, user, csrfToken } = options;
+  const { base, status, title, message, hint, requestId, user, csrfToken } = options;
   const main = html`<section class="card">
 <p class="status-code">Error ${status}</p>
 <h1>${title}</h1>
 <p>${message}</p>
 ${hint === undefined ? undefined : html`<p>${hint}</p>`}
-<div class="actions"><a class="button primary" href="${HOME_PATH}">Go to the home page</a></div>
+<div class="actions"><a class="button primary" href="${homePath(base)}">Go to the home page</a></div>
 <p class="fine">If you ask for help, give this number: <code>${requestId}</code></p>
 </section>`;
   const visitor = user !== undefined && csrfToken !== undefined ? { visitor: { user, csrfToken } } : {};
-  return renderDocument({ title, main, ...visitor });
+  return renderDocument({ base, title, main, ...visitor });
 }

@@ -11,6 +11,7 @@ import {
 import type { ServerView } from './views.js';
 
 export interface HomePageOptions {
+  readonly base: string;
   /** Name as shown. */
   readonly user: string;
   readonly isAdmin: boolean;
@@ -20,18 +21,21 @@ export interface HomePageOptions {
   readonly notice?: string;
 }
 
+type FormBase = Pick<HomePageOptions, 'base' | 'csrfToken'>;
+
 const REFRESH_SEC = 3;
 
 export function renderHomePage(options: HomePageOptions): string {
-  const { user, isAdmin, csrfToken, servers, notice } = options;
+  const { base, user, isAdmin, csrfToken, servers, notice } = options;
   const isChanging = servers.some(({ state }) => state === 'spawn' || state === 'stop');
   const title = servers.length === 1 ? 'Your server' : 'Your servers';
   const main = html`<h1>${title}</h1>
 ${notice === undefined ? undefined : renderBox('notice', notice)}
 <div id="servers" class="stack" data-changing="${isChanging ? 'yes' : 'no'}">
-${servers.map((server) => renderCard(server, csrfToken))}
+${servers.map((server) => renderCard(server, { base, csrfToken }))}
 </div>`;
   return renderDocument({
+    base,
     title: 'Home',
     main,
     visitor: { user, csrfToken, isAdmin },
@@ -40,7 +44,7 @@ ${servers.map((server) => renderCard(server, csrfToken))}
   });
 }
 
-function renderCard(server: ServerView, csrfToken: string): Html {
+function renderCard(server: ServerView, of: FormBase): Html {
   return html`<section class="card server">
 <div class="card-head">
 <h2><bdi>${server.name === '' ? server.profileTitle : server.name}</bdi></h2>
@@ -48,7 +52,7 @@ function renderCard(server: ServerView, csrfToken: string): Html {
 </div>
 ${renderDescription(server)}
 ${renderText(server)}
-<div class="actions">${renderActions(server, csrfToken)}</div>
+<div class="actions">${renderActions(server, of)}</div>
 </section>
 `;
 }
@@ -70,8 +74,8 @@ function renderText(server: ServerView): Html {
   }
 }
 
-function renderActions(server: ServerView, csrfToken: string): Html | undefined {
-  const form = { csrfToken, server, next: '' };
+function renderActions(server: ServerView, of: FormBase): Html | undefined {
+  const form = { ...of, server, next: '' };
   switch (server.state) {
     case 'stopped':
       return renderStartForm({ ...form, label: 'Start', look: 'primary', busy: 'Starting…' });

@@ -1,9 +1,8 @@
 import { flag, type Html, html } from './html.js';
 
-export const HOME_PATH = '/hub/home';
-const STATIC_PATH = '/hub/static';
-
 export interface LayoutOptions {
+  /** What every path of ours begins with: the path of `public_url`, without a slash at its end. */
+  readonly base: string;
   /** Without the product's name. */
   readonly title: string;
   readonly main: Html;
@@ -19,7 +18,8 @@ export interface LayoutOptions {
 
 /** The whole document around a page's main part. */
 export function renderDocument(options: LayoutOptions): string {
-  const { title, main, width = 'normal', visitor, scripts = [], refreshSec } = options;
+  const { base, title, main, width = 'normal', visitor, scripts = [], refreshSec } = options;
+  const files = `${base}/hub/static`;
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -28,14 +28,14 @@ export function renderDocument(options: LayoutOptions): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex">
-<link rel="icon" href="${`${STATIC_PATH}/favicon.svg`}" type="image/svg+xml">
-${['metalhub.css', 'controls.css'].map((name) => html`<link rel="stylesheet" href="${`${STATIC_PATH}/${name}`}">\n`)}${refreshSec === undefined ? undefined : html`<noscript><meta http-equiv="refresh" content="${refreshSec}"></noscript>`}
-${['forms.js', ...scripts].map((name) => html`<script type="module" src="${`${STATIC_PATH}/${name}`}"></script>\n`)}
+<link rel="icon" href="${`${files}/favicon.svg`}" type="image/svg+xml">
+${['metalhub.css', 'controls.css'].map((name) => html`<link rel="stylesheet" href="${`${files}/${name}`}">\n`)}${refreshSec === undefined ? undefined : html`<noscript><meta http-equiv="refresh" content="${refreshSec}"></noscript>`}
+${['forms.js', ...scripts].map((name) => html`<script type="module" src="${`${files}/${name}`}"></script>\n`)}
 </head>
 <body class="${width}">
 <header class="top">
-<a class="brand" href="${HOME_PATH}">${logo()}<span>metalhub</span></a>
-${visitor === undefined ? undefined : renderVisitor(visitor)}
+<a class="brand" href="${homePath(base)}">${logo()}<span>metalhub</span></a>
+${visitor === undefined ? undefined : renderVisitor(base, visitor)}
 </header>
 <main>
 ${main}
@@ -45,11 +45,15 @@ ${main}
 `.toString();
 }
 
-function renderVisitor(visitor: NonNullable<LayoutOptions['visitor']>): Html {
+function renderVisitor(base: string, visitor: NonNullable<LayoutOptions['visitor']>): Html {
   return html`<div class="visitor">
 <span class="who"><bdi>${visitor.user}</bdi>${visitor.isAdmin === true ? html` <span class="tag">Administrator</span>` : undefined}</span>
-<form method="post" action="/hub/logout">${csrfField(visitor.csrfToken)}<button class="quiet">Log out</button></form>
+<form method="post" action="${`${base}/hub/logout`}">${csrfField(visitor.csrfToken)}<button class="quiet">Log out</button></form>
 </div>`;
+}
+
+export function homePath(base: string): string {
+  return `${base}/hub/home`;
 }
 
 export function csrfField(csrfToken: string): Html {

@@ -2,6 +2,8 @@ import { flag, type Html, html } from './html.js';
 import { csrfField, hiddenField, renderBox, renderDocument } from './layout.js';
 
 export interface LoginPageOptions {
+  /** See {@link LayoutOptions}. */
+  readonly base: string;
   readonly csrfToken: string;
   /** Path to open after the login; `''` for the home page. */
   readonly next: string;
@@ -18,7 +20,7 @@ export interface LoginPageOptions {
 }
 
 export function renderLoginPage(options: LoginPageOptions): string {
-  const { error, notice, title, nobodyMayLogIn } = options;
+  const { base, error, notice, title, nobodyMayLogIn } = options;
   const main = html`<section class="card">
 <h1>Log in</h1>
 ${title === undefined || title === '' ? undefined : html`<p class="lead">${title}</p>`}
@@ -26,12 +28,12 @@ ${notice === undefined ? undefined : renderBox('notice', notice)}
 ${error === undefined ? undefined : renderBox('error', error)}
 ${nobodyMayLogIn ? renderNobody() : renderForm(options)}
 </section>`;
-  return renderDocument({ title: 'Log in', main, width: 'narrow' });
+  return renderDocument({ base, title: 'Log in', main, width: 'narrow' });
 }
 
-function renderForm({ csrfToken, next, name, error }: LoginPageOptions): Html {
+function renderForm({ base, csrfToken, next, name, error }: LoginPageOptions): Html {
   const nameKnown = name !== '';
-  return html`<form method="post" action="/hub/login" class="stack" data-busy="Logging in&hellip;">
+  return html`<form method="post" action="${`${base}/hub/login`}" class="stack" data-busy="Logging in&hellip;">
 ${csrfField(csrfToken)}${hiddenField('next', next)}
 <div class="field">
 <label for="username">Name</label>

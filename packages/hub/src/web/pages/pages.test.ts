@@ -29,7 +29,7 @@ function makeServer(state: ServerState, text = 'JupyterLab'): ServerView {
 
 /** Every page in every state, with the same text wherever others may write one. */
 function renderAll(text: string): Map<string, string> {
-  const visitor = { user: text, csrfToken };
+  const visitor = { base: '', user: text, csrfToken };
   const events = [{ progress: 10, message: text, stage: text }];
   const failed = {
     progress: 100,
@@ -41,6 +41,7 @@ function renderAll(text: string): Map<string, string> {
     [
       'login',
       renderLoginPage({
+        base: '',
         csrfToken,
         next: text,
         name: text,
@@ -50,9 +51,12 @@ function renderAll(text: string): Map<string, string> {
         nobodyMayLogIn: false,
       }),
     ],
-    ['login, nobody', renderLoginPage({ csrfToken, next: text, name: '', title: text, nobodyMayLogIn: true })],
+    [
+      'login, nobody',
+      renderLoginPage({ base: '', csrfToken, next: text, name: '', title: text, nobodyMayLogIn: true }),
+    ],
     ['error', renderErrorPage({ status: 403, title: text, message: text, hint: text, requestId: text, ...visitor })],
-    ['error, nobody', renderErrorPage({ status: 500, title: text, message: text, requestId: text })],
+    ['error, nobody', renderErrorPage({ base: '', status: 500, title: text, message: text, requestId: text })],
     ['logout', renderLogoutPage(visitor)],
   ]);
   for (const state of ['stopped', 'spawn', 'ready', 'stop', 'failed'] as const) {
@@ -129,7 +133,7 @@ t.test('H05: no text of others becomes markup, a control or a link to elsewhere 
 t.test('H01: a start never leads to another site', async (t) => {
   const server = makeServer('stopped');
   for (const next of ['//evil.example', '/\\evil.example', 'https://evil.example', 'javascript:alert(1)']) {
-    const visitor = { user: 'anna', csrfToken, next, server };
+    const visitor = { base: '', user: 'anna', csrfToken, next, server };
     t.notMatch(renderSpawnPage(visitor), /evil|javascript/, next);
     t.notMatch(renderPendingPage({ ...visitor, progressUrl: '/hub/p', events: [] }), /evil|javascript/, next);
   }
@@ -140,6 +144,7 @@ t.test('renderLoginPage', async (t) => {
     'fills in the name of the last attempt, never a password, and puts the cursor where it is needed',
     async (t) => {
       const again = renderLoginPage({
+        base: '',
         csrfToken,
         next: '/a?b&c',
         name: 'anna',
@@ -150,14 +155,14 @@ t.test('renderLoginPage', async (t) => {
       t.match(again, /id="password" name="password" type="password" autocomplete="current-password"[^>]* autofocus>/);
       t.match(again, '<input type="hidden" name="next" value="/a?b&amp;c">');
       t.match(again, /role="alert" >Wrong\./);
-      const first = renderLoginPage({ csrfToken, next: '', name: '', nobodyMayLogIn: false });
+      const first = renderLoginPage({ base: '', csrfToken, next: '', name: '', nobodyMayLogIn: false });
       t.match(first, /id="username"[^>]* autofocus>/);
       t.notMatch(first, 'role="alert"');
     },
   );
 
   t.test('says so instead of asking for a password when nobody may log in', async (t) => {
-    const page = renderLoginPage({ csrfToken, next: '', name: '', nobodyMayLogIn: true });
+    const page = renderLoginPage({ base: '', csrfToken, next: '', name: '', nobodyMayLogIn: true });
     t.match(page, 'Nobody can log in yet');
     t.notMatch(page, 'type="password"');
   });
@@ -165,7 +170,7 @@ t.test('renderLoginPage', async (t) => {
 
 t.test('renderHomePage', async (t) => {
   function renderHome(state: ServerState): string {
-    return renderHomePage({ user: 'anna', isAdmin: false, csrfToken, servers: [makeServer(state)] });
+    return renderHomePage({ base: '', user: 'anna', isAdmin: false, csrfToken, servers: [makeServer(state)] });
   }
 
   t.test('tells each state in words and offers what can be done in it', async (t) => {
@@ -188,12 +193,15 @@ t.test('renderHomePage', async (t) => {
 
   t.test('marks administrators', async (t) => {
     t.notMatch(renderHome('ready'), 'Administrator');
-    t.match(renderHomePage({ user: 'a', isAdmin: true, csrfToken, servers: [makeServer('ready')] }), 'Administrator');
+    t.match(
+      renderHomePage({ base: '', user: 'a', isAdmin: true, csrfToken, servers: [makeServer('ready')] }),
+      'Administrator',
+    );
   });
 });
 
 t.test('renderPendingPage', async (t) => {
-  const options = { user: 'anna', csrfToken, server: makeServer('spawn'), progressUrl: '/hub/p', next: '' };
+  const options = { base: '', user: 'anna', csrfToken, server: makeServer('spawn'), progressUrl: '/hub/p', next: '' };
 
   t.test('loads again by itself without scripts until the start has failed', async (t) => {
     t.match(renderPendingPage({ ...options, events: [] }), /<noscript><meta http-equiv="refresh"/);
@@ -216,10 +224,11 @@ t.test('renderPendingPage', async (t) => {
 t.test('renderSpawnPage', async (t) => {
   t.test('keeps the address that was asked for and shows it readable', async (t) => {
     const next = '/user/anna/lab/tree/a%20b?x=%ZZ';
-    const page = renderSpawnPage({ user: 'anna', csrfToken, next, server: makeServer('stopped') });
+    const page = renderSpawnPage({ base: '', user: 'anna', csrfToken, next, server: makeServer('stopped') });
     t.match(page, `<input type="hidden" name="next" value="${next}">`);
     t.match(page, `<bdi>${next}</bdi>`, 'as it is when it is not well-formed');
     const good = renderSpawnPage({
+      base: '',
       user: 'anna',
       csrfToken,
       next: '/user/anna/a%20%C3%BC',

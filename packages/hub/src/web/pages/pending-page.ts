@@ -6,6 +6,7 @@ import { isLocalPath } from './text.js';
 import type { ProgressEvent, ServerView } from './views.js';
 
 export interface PendingPageOptions {
+  readonly base: string;
   readonly user: string;
   readonly csrfToken: string;
   readonly server: ServerView;
@@ -25,10 +26,10 @@ const TITLES: Readonly<Record<Progress['state'], string>> = {
 const REFRESH_SEC = 2;
 
 export function renderPendingPage(options: PendingPageOptions): string {
-  const { user, csrfToken, server, progressUrl, next, events } = options;
+  const { base, user, csrfToken, server, progressUrl, next, events } = options;
   const progress = foldProgress(events);
   const openUrl = isLocalPath(next) ? next : '';
-  const form = { csrfToken, server };
+  const form = { base, csrfToken, server };
   const title = TITLES[progress.state];
   const main = html`<section class="card" id="pending" data-state="${progress.state}" data-progress-url="${progressUrl}" data-open-url="${openUrl}">
 <h1 tabindex="-1">${title}</h1>
@@ -46,6 +47,7 @@ ${renderStopForm({ ...form, label: 'Cancel', look: 'secondary', busy: 'Cancellin
 </div>
 </section>`;
   return renderDocument({
+    base,
     title,
     main,
     visitor: { user, csrfToken },

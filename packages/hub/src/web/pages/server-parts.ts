@@ -26,6 +26,7 @@ export function renderTime(timeMs: number): Html {
 }
 
 export interface ServerFormOptions {
+  readonly base: string;
   readonly csrfToken: string;
   readonly server: ServerView;
   readonly label: string;
@@ -46,8 +47,8 @@ export function renderStopForm(options: ServerFormOptions): Html {
 }
 
 function renderServerForm(action: string, options: ServerFormOptions, fields?: Html): Html {
-  const { csrfToken, server, label, look, busy, hidden = false } = options;
-  return html`<form method="post" action="${action}" data-busy="${busy}" ${flag('hidden', hidden)}>${csrfField(csrfToken)}${hiddenField('server', server.name)}${fields}<button class="${look}">${label}</button></form>`;
+  const { base, csrfToken, server, label, look, busy, hidden = false } = options;
+  return html`<form method="post" action="${`${base}${action}`}" data-busy="${busy}" ${flag('hidden', hidden)}>${csrfField(csrfToken)}${hiddenField('server', server.name)}${fields}<button class="${look}">${label}</button></form>`;
 }
 
 /** What went wrong; without a failure the empty, hidden box that static/pending.js fills. */

@@ -1,10 +1,11 @@
 import { type Html, html } from './html.js';
-import { HOME_PATH, renderDocument } from './layout.js';
+import { homePath, renderDocument } from './layout.js';
 import { renderDescription, renderFailure, renderStartForm } from './server-parts.js';
 import { isLocalPath } from './text.js';
 import type { ServerState, ServerView } from './views.js';
 
 export interface SpawnPageOptions {
+  readonly base: string;
   readonly user: string;
   readonly csrfToken: string;
   /** Path that the visitor asked for; opened when the server is ready. `''` for the server's own. */
@@ -23,7 +24,7 @@ const REFRESH_SEC = 3;
 
 /** What the address of a server shows while it does not run, a deep link for instance. */
 export function renderSpawnPage(options: SpawnPageOptions): string {
-  const { user, csrfToken, server } = options;
+  const { base, user, csrfToken, server } = options;
   const next = isLocalPath(options.next) ? options.next : '';
   const main = html`<section class="card">
 <h1>${TITLES[server.state]}</h1>
@@ -31,9 +32,10 @@ export function renderSpawnPage(options: SpawnPageOptions): string {
 ${renderDescription(server)}
 ${server.failure === undefined ? undefined : renderFailure(server.failure, false)}
 ${renderText(server, next)}
-<div class="actions">${renderAction(server, next, csrfToken)}<a class="button secondary" href="${HOME_PATH}">Home</a></div>
+<div class="actions">${renderAction(server, next, { base, csrfToken })}<a class="button secondary" href="${homePath(base)}">Home</a></div>
 </section>`;
   return renderDocument({
+    base,
     title: TITLES[server.state],
     main,
     visitor: { user, csrfToken },
@@ -49,10 +51,10 @@ function renderText(server: ServerView, next: string): Html {
 <p class="wanted"><bdi>${readablePath(next)}</bdi></p>`;
 }
 
-function renderAction(server: ServerView, next: string, csrfToken: string): Html {
+function renderAction(server: ServerView, next: string, of: Pick<SpawnPageOptions, 'base' | 'csrfToken'>): Html {
   if (server.state === 'ready') return html`<a class="button primary" href="${next || server.url}">Open</a>`;
   const label = { stopped: 'Start', failed: 'Try again', spawn: 'Show progress', stop: 'Start again' }[server.state];
-  return renderStartForm({ csrfToken, server, next, label, look: 'primary', busy: 'Starting…' });
+  return renderStartForm({ ...of, server, next, label, look: 'primary', busy: 'Starting…' });
 }
 
 /** `%20` and the like as people write them; a malformed one stays as it is. */
