@@ -8,7 +8,7 @@ import { isNavigation, type Passed, type Verdict } from './gate.js';
 import type { OpenConnection } from './open-connection.js';
 import type { OpenItem } from './open-work.js';
 import { formatAnswer } from './own-answer.js';
-import { type Answer, hubAway, jsonAnswer, serverAway, tooManyLogins } from './pages.js';
+import { type Answer, jsonAnswer, serverAway, tooManyLogins } from './pages.js';
 import { PipelinedHeads } from './pipelined-heads.js';
 import { type Route, routeIdentity, routeKey } from './proxy-state.js';
 import { isRefusal, parseRequestHead, type Refusal, type RequestHead } from './request-head.js';
@@ -19,6 +19,7 @@ import {
   makeWork,
   type RequestWork,
   tunnelWork,
+  unroutedAnswer,
   upstreamKey,
 } from './request-work.js';
 import { type RouteKind, routeKind } from './route-kind.js';
@@ -136,13 +137,13 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
       if (rest !== undefined) this.#heads.hold(rest);
       body = out;
     }
-    if (isLoginAttempt(head) && !this.#context.edge.logins.take(visitor.address)) {
+    const base = this.#context.settings.base_path ?? '';
+    if (isLoginAttempt(head, base) && !this.#context.edge.logins.take(visitor.address)) {
       this.#context.refusals.note(429, 'too many logins', visitor.address);
-      return this.#answer(head, tooManyLogins(this.#context.edge.logins.retryAfterSec));
+      return this.#answer(head, tooManyLogins(this.#context.edge.logins.retryAfterSec, base));
     }
     const route = this.#context.state.table.findRoute(head.path, head.host.name);
-    // Only another hub can be so slow to say where everything leads.
-    if (route === undefined) return this.#answerError(head, hubAway(isNavigation(head)));
+    if (route === undefined) return this.#answerError(head, unroutedAnswer(head, this.#context.settings));
     this.#kind = routeKind(route);
     const verdict = this.#context.gate.check(head, route, visitor.proto);
     if (!(verdict instanceof Promise)) return this.#follow(head, route, verdict, body);
@@ -154,7 +155,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
         const current = this.#context.state.table.findRoute(head.path, head.host.name);
         const isInForce = current !== undefined && routeIdentity(current) === routeIdentity(route);
         if (isInForce || checked.kind === 'answer') this.#follow(head, current ?? route, checked, body);
-        else this.#answerError(head, serverAway(isNavigation(head)));
+        else this.#answerError(head, serverAway(isNavigation(head), base));
       },
       (error: unknown) => {
         this.#context.log.error('check of a visitor failed', { err: error });
@@ -256,7 +257,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     metrics.upstreamFailed(this.#kind, end.kind);
     if ('reason' in end) log.info('no whole answer from upstream', { route: routeKey(work.route), reason: end.reason });
     if (end.kind === 'broken') this.#socket.destroy();
-    else this.#answerError(work.head, failureAnswer(work, end.kind, settings.hub_socket_path));
+    else this.#answerError(work.head, failureAnswer(work, end.kind, settings));
   }
 
   #startTunnel(upstream: UpstreamConnection, first: Buffer | undefined): void {
@@ -292,7 +293,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
 
   /** Somebody who looks at a page gets the administrator's, or the other hub's. */
   #answerError(head: RequestHead, builtIn: Answer): void {
-    if (!isNavigation(head)) return this.#answer(head, builtIn);
+    if (!isNavigation(head) || builtIn.status < 400) return this.#answer(head, builtIn);
     const answer = this.#context.errors.find(builtIn, head.target);
     if (!(answer instanceof Promise)) return this.#answer(head, answer);
     void answer.then((found) => this.#answer(head, found)); // it never rejects

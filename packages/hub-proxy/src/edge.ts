@@ -87,9 +87,9 @@ export class Edge {
   }
 }
 
-const LOGIN_PATH = '/hub/login';
-
-/** Whether a request is a login form on its way to the hub, whose router reads `%6C` as `l`. */
-export function isLoginAttempt({ method, path }: RequestHead): boolean {
-  return method === 'POST' && (path === LOGIN_PATH || (path.includes('%') && decodePath(path) === LOGIN_PATH));
+/** Whether a request is a login form on its way to the hub, whose router reads `%6C` as `l`. @param base of the hub's addresses */
+export function isLoginAttempt({ method, path }: RequestHead, base: string): boolean {
+  if (method !== 'POST') return false;
+  const login = `${base}/hub/login`;
+  return path === login || (path.includes('%') && decodePath(path) === login);
 }

@@ -87,7 +87,7 @@ export class Gate {
     proto: 'http' | 'https',
   ): Verdict {
     if (ticket === undefined || token === undefined) {
-      if (isOfSomebodyElse) return answer(ofSomebodyElse(isNavigation(head)));
+      if (isOfSomebodyElse) return answer(ofSomebodyElse(isNavigation(head), this.#parts.settings.base_path ?? ''));
       return answer(isNavigation(head) ? this.#sendToHub(head, route) : jsonAnswer(401, 'log in first'));
     }
     if (!isFromThisSite(head, proto, this.#parts.settings.public_origin)) {
@@ -128,7 +128,8 @@ export class Gate {
     const state = randomBytes(32).toString('base64url');
     const query = new URLSearchParams({ path: route.prefix, state: stateHash(state) });
     if (head.target.length <= MAX_NEXT_CHARACTERS) query.set('next', head.target);
-    return redirect(`${HUB_TICKET_PATH}?${query}`, [stateCookie(route.prefix, state, this.#parts.settings.is_secure)]);
+    const { base_path: base = '', is_secure } = this.#parts.settings;
+    return redirect(`${base}${HUB_TICKET_PATH}?${query}`, [stateCookie(route.prefix, state, is_secure)]);
   }
 }
 

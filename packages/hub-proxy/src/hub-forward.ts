@@ -7,6 +7,7 @@ import type { Log } from '@metalhub/base/log.js';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { ErrorPages } from './error-pages.js';
 import { type Answer, hubAway, serverAway } from './pages.js';
+import type { Settings } from './settings.js';
 import { formatTarget } from './target.js';
 import type { UpstreamError } from './worker-metrics.js';
 
@@ -41,7 +42,11 @@ export class HubForward {
     this.failures = failures;
   }
 
-  static async create(hubSocketPath: string, log: Log, errors: ErrorPages): Promise<HubForward> {
+  static async create(
+    { hub_socket_path: hubSocketPath, base_path: base = '' }: Pick<Settings, 'hub_socket_path' | 'base_path'>,
+    log: Log,
+    errors: ErrorPages,
+  ): Promise<HubForward> {
     const failures = new EventEmitter<ForwardEvents>();
     const failed = new WeakSet<FastifyReply>();
     const app = Fastify({
@@ -88,7 +93,7 @@ export class HubForward {
           const isOfHub = targetOf(reply.request, hubSocketPath) === hubSocketPath;
           failures.emit('failed', isOfHub ? 'hub' : 'service', failureOf(error));
           const isNavigation = reply.request.headers[NAVIGATION_FIELD.toLowerCase()] === '1';
-          const builtIn = isOfHub ? hubAway(isNavigation) : serverAway(isNavigation);
+          const builtIn = isOfHub ? hubAway(isNavigation) : serverAway(isNavigation, base);
           if (!isNavigation) return sendAnswer(reply, builtIn);
           // It never rejects.
           void Promise.resolve(errors.find(builtIn, reply.request.url)).then((answer) => sendAnswer(reply, answer));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
+import { basePath } from '@metalhub/config/base-path.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { findCredential, readCredentialText } from '@metalhub/systemd/credentials.js';
 import { takeSystemdEnvironment } from '@metalhub/systemd/environment.js';
@@ -109,6 +110,7 @@ function rulesOf(config: Config, hasApi: boolean): RouteRules {
       socketDirectories: config.proxy.upstream_sockets,
       ranges: hasApi ? new AddressRanges(config.proxy.upstream_ranges) : undefined,
     },
+    hubPrefix: `${basePath(config.public_url)}/`,
     hasForeignHub: hasForeignHub(config, hasApi),
     hostRouting: config.proxy.host_routing,
   };

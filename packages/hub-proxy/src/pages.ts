@@ -99,54 +99,64 @@ export function hubAway(isNavigation: boolean): Answer {
   return page(503, { title, paragraphs, retrySec: 3 }, retry);
 }
 
-export function serverAway(isNavigation: boolean): Answer {
+/** @param base of the hub's addresses, as in all of these */
+export function serverAway(isNavigation: boolean, base: string): Answer {
   const retry = [['Retry-After', '5']] as const;
   if (!isNavigation) return jsonAnswer(503, 'the server is not running', retry);
   const title = 'Your server is not running';
   const paragraphs = ['It was stopped or has ended by itself. Your files are still there.'];
-  return page(503, { title, paragraphs, link: { href: '/hub/home', text: 'Start it again' } }, retry);
+  return page(503, { title, paragraphs, link: { href: `${base}/hub/home`, text: 'Start it again' } }, retry);
 }
 
-export function badGateway(isNavigation: boolean): Answer {
+export function badGateway(isNavigation: boolean, base: string): Answer {
   if (!isNavigation) return jsonAnswer(502, 'the server gave no valid answer');
   return page(502, {
     title: 'The server gave no valid answer',
     paragraphs: ['Try again; if it goes on like this, restart your server.'],
-    link: { href: '/hub/home', text: 'To your servers' },
+    link: { href: `${base}/hub/home`, text: 'To your servers' },
   });
 }
 
-export function gatewayTimeout(isNavigation: boolean): Answer {
+export function gatewayTimeout(isNavigation: boolean, base: string): Answer {
   if (!isNavigation) return jsonAnswer(504, 'the server did not answer in time');
   return page(504, {
     title: 'The server did not answer in time',
     paragraphs: ['It is running, but busy or stuck. Try again; if it goes on like this, restart your server.'],
-    link: { href: '/hub/home', text: 'To your servers' },
+    link: { href: `${base}/hub/home`, text: 'To your servers' },
   });
 }
 
 /** The path is that of a server the visitor had once, and which is somebody else's now. */
-export function ofSomebodyElse(isNavigation: boolean): Answer {
+export function ofSomebodyElse(isNavigation: boolean, base: string): Answer {
   if (!isNavigation) return jsonAnswer(403, 'this server belongs to somebody else');
   return page(403, {
     title: 'This server belongs to somebody else',
     paragraphs: ['Your login does not lead to it.'],
-    link: { href: '/hub/home', text: 'To your servers' },
+    link: { href: `${base}/hub/home`, text: 'To your servers' },
+  });
+}
+
+/** Outside of all that is ours. */
+export function nothingHere(isNavigation: boolean, base: string): Answer {
+  if (!isNavigation) return jsonAnswer(404, 'nothing is here');
+  return page(404, {
+    title: 'Nothing here',
+    paragraphs: ['There is no page at this address.'],
+    link: { href: `${base}/`, text: 'To the start page' },
   });
 }
 
 /** Of programs and people alike: a form was sent. */
-export function tooManyLogins(retryAfterSec: number): Answer {
+export function tooManyLogins(retryAfterSec: number, base: string): Answer {
   const paragraphs = ['Too many logins come from your network address. Wait a minute, then try again.'];
-  return page(429, { title: 'Too many logins', paragraphs, link: { href: '/hub/login', text: 'Try again' } }, [
-    ['Retry-After', String(retryAfterSec)],
-  ]);
+  const link = { href: `${base}/hub/login`, text: 'Try again' };
+  return page(429, { title: 'Too many logins', paragraphs, link }, [['Retry-After', String(retryAfterSec)]]);
 }
 
-export function cookiesNeeded(): Answer {
+export function cookiesNeeded(base: string): Answer {
   return page(403, {
     title: 'Cookies are needed',
     paragraphs: ['The browser did not return the cookie that was just set. Allow cookies for this site and try again.'],
-    link: { href: '/hub/home', text: 'Try again' },
+    link: { href: `${base}/hub/home`, text: 'Try again' },
   });
 }

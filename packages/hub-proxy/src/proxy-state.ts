@@ -103,10 +103,13 @@ export const deltaShape = object({
 });
 export type Delta = Shaped<typeof deltaShape>;
 
-/** Everything that no other route takes goes to the hub; always there, never stored. */
-export function defaultRoute(hubSocketPath: string = HUB_SOCKET_PATH): Route {
+/**
+ * What no other route takes goes to the hub; always there, never stored.
+ * @param prefix with both slashes: the base of the public address, outside of which nothing is the hub's
+ */
+export function defaultRoute(hubSocketPath: string = HUB_SOCKET_PATH, prefix = '/'): Route {
   return {
-    prefix: '/',
+    prefix,
     host: null,
     target: { kind: 'unix', path: hubSocketPath },
     auth: 'upstream',

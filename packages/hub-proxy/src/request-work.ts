@@ -2,9 +2,10 @@ import type { Duplex } from 'node:stream';
 import type { ExchangeEnd, ExchangeOptions } from './exchange.js';
 import { isNavigation, type Passed } from './gate.js';
 import { NAVIGATION_FIELD, TARGET_FIELD } from './hub-forward.js';
-import { type Answer, badGateway, gatewayTimeout, hubAway, serverAway } from './pages.js';
+import { type Answer, badGateway, gatewayTimeout, hubAway, nothingHere, redirect, serverAway } from './pages.js';
 import { type Route, routeIdentity } from './proxy-state.js';
 import type { RequestHead } from './request-head.js';
+import type { Settings } from './settings.js';
 import { isUnixTarget } from './target.js';
 
 /** A request that may pass and is being forwarded, or the tunnel it became. */
@@ -62,14 +63,23 @@ function forwardFields(work: RequestWork): readonly (readonly [string, string])[
   ];
 }
 
+/** What the client is told when no route takes the request. */
+export function unroutedAnswer(head: RequestHead, { base_path: base = '', routing }: Settings): Answer {
+  // Only another hub can be so slow to say where everything leads.
+  if (base === '' || routing?.foreign_hub === true) return hubAway(isNavigation(head));
+  const isRead = (head.method === 'GET' || head.method === 'HEAD') && !head.isUpgrade;
+  return head.path === '/' && isRead ? redirect(`${base}/`) : nothingHere(isNavigation(head), base);
+}
+
 /** What the client is told when the upstream gave no answer. */
 export function failureAnswer(
   { head, route }: RequestWork,
   kind: Exclude<ExchangeEnd['kind'], 'answered' | 'tunnel' | 'broken'>,
-  hubSocketPath: string,
+  settings: Settings,
 ): Answer {
+  const { hub_socket_path: hubSocketPath, base_path: base = '' } = settings;
   const isPage = isNavigation(head);
-  if (kind === 'timeout') return gatewayTimeout(isPage);
+  if (kind === 'timeout') return gatewayTimeout(isPage, base);
   if (route.prefix === '/' || isUnixTarget(route.target, hubSocketPath)) return hubAway(isPage);
-  return kind === 'unreachable' ? serverAway(isPage) : badGateway(isPage);
+  return kind === 'unreachable' ? serverAway(isPage, base) : badGateway(isPage, base);
 }

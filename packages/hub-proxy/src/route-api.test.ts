@@ -26,7 +26,7 @@ function setUp(t: { teardown(end: () => Promise<void>): void }, changes: Partial
     serversDirectory: '/run/metalhub/servers',
     ranges: new AddressRanges(['127.0.0.0/8', '::1/128']),
   };
-  const rules: RouteRules = { allowed, hasForeignHub: true, hostRouting: false, ...changes };
+  const rules: RouteRules = { allowed, hubPrefix: '/', hasForeignHub: true, hostRouting: false, ...changes };
   const supervisor = new Supervisor(
     { workerProgram: '', generationDirectory: directory, listenFds: [], clock, log, state: store },
     {
@@ -208,6 +208,16 @@ t.test('where / is ours, another hub cannot have it, nor a place that we have', 
   }
   t.equal((await chp('DELETE', '/api/routes/')).status, 400);
   t.equal((await chp('POST', '/api/routes/services/x', ANNAS)).status, 201);
+});
+
+t.test('with a base the place of our hub is there, and the root is free', async (t) => {
+  const { chp, control } = setUp(t, { hasForeignHub: false, hubPrefix: '/jupyter/' });
+  for (const path of ['/api/routes/jupyter', '/api/routes/jupyter/'])
+    t.equal((await chp('POST', path, ANNAS)).status, 400, path);
+  t.equal((await chp('DELETE', '/api/routes/jupyter')).status, 400);
+  t.equal((await chp('POST', '/api/routes/', ANNAS)).status, 201);
+  t.same(Object.keys(JSON.parse((await control('GET', '/api/routes?exact=1')).text)).toSorted(), ['/', '/jupyter/']);
+  t.equal((await chp('DELETE', '/api/routes/')).status, 204);
 });
 
 t.test('B8: whoever looked at an older state changes nothing', async (t) => {

@@ -17,6 +17,8 @@ export const ROUTES = '/api/routes';
 
 export interface RouteRules {
   readonly allowed: AllowedTargets;
+  /** The place of our own hub's route: `/`, or below the path of the public address. */
+  readonly hubPrefix: string;
   /** `/` is another hub's, and nothing leads to ours. */
   readonly hasForeignHub: boolean;
   /** The first segment behind /api/routes is a host name. */
@@ -53,8 +55,8 @@ export function addRouteApi(app: FastifyInstance, parts: RouteApiParts): void {
   const startedMs = clock.nowMs();
 
   function visibleRoutes(): Route[] {
-    const { hasForeignHub, allowed } = rules();
-    const ours = hasForeignHub || isForeign ? [] : [defaultRoute(allowed.hubSocketPath)];
+    const { hasForeignHub, allowed, hubPrefix } = rules();
+    const ours = hasForeignHub || isForeign ? [] : [defaultRoute(allowed.hubSocketPath, hubPrefix)];
     const stored = [...store.live.routes()];
     const theirs = stored.filter(({ data }) => data !== null);
     // Where both hubs have a route, the last one is seen.
@@ -62,9 +64,10 @@ export function addRouteApi(app: FastifyInstance, parts: RouteApiParts): void {
   }
 
   function findRoute(at: At): Route | undefined {
-    const { hasForeignHub, allowed } = rules();
+    const { hasForeignHub, allowed, hubPrefix } = rules();
     const ours = isForeign ? undefined : store.live.findRoute(routePlace(at));
-    if (!isForeign && !hasForeignHub && routePlace(at) === '/') return defaultRoute(allowed.hubSocketPath);
+    if (!isForeign && !hasForeignHub && routePlace(at) === hubPrefix)
+      return defaultRoute(allowed.hubSocketPath, hubPrefix);
     return ours ?? store.live.findRoute(foreignKey(at));
   }
 
@@ -125,13 +128,13 @@ export function addRouteApi(app: FastifyInstance, parts: RouteApiParts): void {
   }
 
   async function addRoute(request: ApiRequest, reply: FastifyReply): Promise<void> {
-    const { hostRouting, hasForeignHub, allowed } = rules();
+    const { hostRouting, hasForeignHub, hubPrefix, allowed } = rules();
     const at = placeOf(request, hostRouting);
     const route = makeAnyRoute(at, request.body, isForeign, allowed);
-    const isRoot = routePlace(at) === '/';
+    const isHubs = routePlace(at) === hubPrefix;
     // It is there already, and always.
-    if (isRoot && route.data === null) return void reply.code(201).send();
-    if (isRoot && !hasForeignHub) throw taken();
+    if (isHubs && route.data === null) return void reply.code(201).send();
+    if (isHubs && !hasForeignHub) throw taken();
     await change(request, (state) => {
       const isTaken = route.data !== null && !hasForeignHub && state.findRoute(routePlace(at)) !== undefined;
       if (isTaken) throw taken();
@@ -142,9 +145,9 @@ export function addRouteApi(app: FastifyInstance, parts: RouteApiParts): void {
   }
 
   async function deleteRoute(request: ApiRequest, reply: FastifyReply): Promise<void> {
-    const { hostRouting, hasForeignHub } = rules();
+    const { hostRouting, hasForeignHub, hubPrefix } = rules();
     const at = placeOf(request, hostRouting);
-    if (routePlace(at) === '/' && !hasForeignHub) throw taken();
+    if (routePlace(at) === hubPrefix && !hasForeignHub) throw taken();
     const route = findRoute(at);
     const key = route === undefined ? foreignKey(at) : routeKey(route);
     const isChanged = await change(request, (state) => removeRoute(state, key), 'take away');

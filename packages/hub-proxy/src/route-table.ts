@@ -3,18 +3,22 @@ import type { Route } from './proxy-state.js';
 /**
  * Finds the route of a request by the longest prefix of its path, compared byte by byte: nothing is decoded here.
  *
- * A host that has routes of its own has no others, but for `/`: pages of one host must not appear on another one.
+ * A host that has routes of its own has no others, but for that of the hub: pages of one host must not appear on another
+ * one.
  */
 export class RouteTable {
   readonly #common = new PrefixTable();
   readonly #ofHost = new Map<string, PrefixTable>();
   readonly #isOwnDomain: (host: string) => boolean;
+  readonly #hubPrefix: string;
 
   /**
    * @param routes the last one wins for a key given twice
    * @param isOwnDomain hosts that have no other routes than their own even while they have none
+   * @param hubPrefix of the route that all hosts share
    */
-  constructor(routes: Iterable<Route>, isOwnDomain: (host: string) => boolean = () => false) {
+  constructor(routes: Iterable<Route>, isOwnDomain: (host: string) => boolean = () => false, hubPrefix = '/') {
+    this.#hubPrefix = hubPrefix;
     this.#isOwnDomain = isOwnDomain;
     for (const route of routes) this.put(route);
   }
@@ -37,8 +41,13 @@ export class RouteTable {
    */
   findRoute(path: string, host: string): Route | undefined {
     const own = this.#ofHost.get(host);
-    if (own === undefined) return this.#common.find(this.#isOwnDomain(host) ? '/' : path);
-    return own.find(path) ?? this.#common.find('/');
+    if (own === undefined) return this.#isOwnDomain(host) ? this.#findHub(path) : this.#common.find(path);
+    return own.find(path) ?? this.#findHub(path);
+  }
+
+  #findHub(path: string): Route | undefined {
+    const isBelow = path.startsWith(this.#hubPrefix) || `${path}/` === this.#hubPrefix;
+    return isBelow ? this.#common.find(this.#hubPrefix) : undefined;
   }
 
   list(): Route[] {

@@ -1,5 +1,6 @@
 import { boolean, integer, list, object, optional, type Shaped, text } from '@metalhub/base/shape.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import { basePath } from '@metalhub/config/base-path.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { edgeShape, makeEdgeSettings } from './edge-settings.js';
 import { LOCAL_HOSTS } from './host.js';
@@ -36,6 +37,8 @@ export const settingsShape = object({
   /** `https://hub.example.org`, without a slash at its end or a default port. */
   public_origin: text({ min: 1, max: 400 }),
   public_host: text({ min: 1, max: 255 }),
+  /** Everything of our own hub lies below it: `/jupyter`, or empty. Absent from an older supervisor, which knows none. */
+  base_path: optional(text({ pattern: /^(?:\/[A-Za-z0-9._~-]+)*$/, max: 200 })),
   /** Cookies are marked Secure. */
   is_secure: boolean(),
   drain_timeout_ms: integer(0, 2 ** 31 - 1),
@@ -63,6 +66,7 @@ export function makeSettings(
     hosts: [...new Set([...LOCAL_HOSTS, publicHost, ...configured])],
     public_origin: publicUrl.origin,
     public_host: publicHost,
+    base_path: basePath(config.public_url),
     is_secure: publicUrl.protocol === 'https:',
     drain_timeout_ms: config.proxy.drain_timeout_sec * SECOND_MS,
     answer_timeout_ms: config.proxy.answer_timeout_sec * SECOND_MS,

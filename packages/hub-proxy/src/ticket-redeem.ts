@@ -54,7 +54,7 @@ export async function redeemCode(parts: RedeemParts): Promise<Answer> {
   const next = checkedNext(code.next, route);
   if (parts.hasTicket) return redirect(next);
   const states = cookieValues(head.fields, TICKET_STATE_COOKIE);
-  if (states.length === 0) return cookiesNeeded();
+  if (states.length === 0) return cookiesNeeded(settings.base_path ?? '');
   const ticket = await tickets.verifyTicket(code.ticket);
   const nowSec = Math.floor(parts.clock.nowMs() / SECOND_MS);
   const isLive =

@@ -19,6 +19,8 @@ import { GOING_AWAY, POLICY_VIOLATION } from './websocket-frames.js';
 
 export interface WorkerStateOptions {
   readonly hubSocketPath: string;
+  /** Of the hub's own route, `/` or as `/jupyter/`. */
+  readonly hubPrefix: string;
   /** Routes are those of another hub only. */
   readonly hasForeignHub: boolean;
   readonly hosts: HostList;
@@ -30,8 +32,6 @@ export interface StateParts {
   readonly tickets: TicketVerifier;
   readonly work: OpenWork;
 }
-
-const ROOT = { host: null, prefix: '/' };
 
 /** A worker's copy of what the supervisor stores. */
 export class WorkerState {
@@ -54,7 +54,7 @@ export class WorkerState {
 
   /** @param key of a route */
   hasRoute(key: string): boolean {
-    return key === routePlace(ROOT) || this.#live.findRoute(key) !== undefined;
+    return key === this.#options.hubPrefix || this.#live.findRoute(key) !== undefined;
   }
 
   isRevoked(sessionId: string): boolean {
@@ -108,10 +108,10 @@ export class WorkerState {
     work.closeWhere(({ sessionId }) => sessionId !== undefined && this.isRevoked(sessionId), POLICY_VIOLATION);
   }
 
-  /** Another hub has what it made, and all of it; ours has what is left, `/` first of all. */
+  /** Another hub has what it made, and all of it; ours has what is left, its own place first of all. */
   #isServed(route: Route): boolean {
-    const isForeign = route.data !== null;
-    return this.#options.hasForeignHub ? isForeign : !isForeign || routePlace(route) !== '/';
+    const { hasForeignHub, hubPrefix } = this.#options;
+    return hasForeignHub ? route.data !== null : routePlace(route) !== hubPrefix;
   }
 
   /** Two hubs may both have a route at a place. Ours wins, as when another hub was switched off. */
@@ -122,13 +122,14 @@ export class WorkerState {
 
   /** The way to our hub, which is never stored. */
   #ownRoot(at: Pick<Route, 'host' | 'prefix'>): Route | undefined {
-    const { hasForeignHub, hubSocketPath } = this.#options;
-    return hasForeignHub || routePlace(at) !== '/' ? undefined : defaultRoute(hubSocketPath);
+    const { hasForeignHub, hubSocketPath, hubPrefix } = this.#options;
+    return hasForeignHub || routePlace(at) !== hubPrefix ? undefined : defaultRoute(hubSocketPath, hubPrefix);
   }
 
   #makeTable(): RouteTable {
-    const places = [ROOT, ...this.#live.routes()];
+    const { hasForeignHub, hubPrefix, hosts } = this.#options;
+    const places = [{ host: null, prefix: hubPrefix }, ...this.#live.routes()];
     const served = places.map((at) => this.#servedAt(at)).filter((route) => route !== undefined);
-    return new RouteTable(served, (host) => this.#options.hosts.isBelow(host));
+    return new RouteTable(served, (host) => hosts.isBelow(host), hasForeignHub ? '/' : hubPrefix);
   }
 }

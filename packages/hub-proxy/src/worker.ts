@@ -86,7 +86,14 @@ export class Worker {
       total: fittingConnections(settings.edge?.connections ?? DEFAULT_CONNECTIONS),
       isExempt: (address) => edge.isTrusted(address),
     });
-    const state = new WorkerState({ hubSocketPath: settings.hub_socket_path, hasForeignHub, hosts, clock });
+    const hubPrefix = `${settings.base_path ?? ''}/`;
+    const state = new WorkerState({
+      hubSocketPath: settings.hub_socket_path,
+      hubPrefix,
+      hasForeignHub,
+      hosts,
+      clock,
+    });
     const renewal = new TicketRenewal(settings.hub_socket_path, clock);
     const isRevoked = (sessionId: string): boolean => state.isRevoked(sessionId);
     const metrics = new WorkerMetrics();
@@ -128,12 +135,7 @@ export class Worker {
     const upstream = { ranges: new AddressRanges(ranges), ca: ca === '' ? undefined : ca };
     const errorTarget = findErrorTarget(error_target, upstream.ranges, log);
     const errors = new ErrorPages(error_pages, errorTarget, upstream, log);
-    const worker = new Worker(
-      options,
-      await HubForward.create(settings.hub_socket_path, log, errors),
-      upstream,
-      errors,
-    );
+    const worker = new Worker(options, await HubForward.create(settings, log, errors), upstream, errors);
     await worker.setState(options.state);
     return worker;
   }

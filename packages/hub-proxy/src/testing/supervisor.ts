@@ -56,7 +56,7 @@ export async function startSupervisor(
     limits,
   );
   await supervisor.start();
-  const rules = () => ({ allowed, hasForeignHub: false, hostRouting: false });
+  const rules = () => ({ allowed, hubPrefix: '/', hasForeignHub: false, hostRouting: false });
   const api = createControlApi({ store, supervisor, rules, log, clock: systemClock, version: '0.0.0' });
   const control = join(directory, 'control.sock');
   await api.listen({ path: control });
