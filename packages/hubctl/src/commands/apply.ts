@@ -1,8 +1,9 @@
 import { loadConfig } from '@metalhub/config/load.js';
 import { connectManager, type Manager } from '@metalhub/systemd/manager.js';
 import { requireJobDone } from '@metalhub/systemd/manager-jobs.js';
-import type { Command } from '../command.js';
+import type { Command, Context } from '../command.js';
 import { print, requireRoot } from '../command.js';
+import { keptAddresses, type ServerAddress } from '../kept-addresses.js';
 import { applyListen } from '../listen-socket.js';
 import { missingAddresses } from '../missing-addresses.js';
 import { applyTcp, checkApiAddress, isTcpEnabled } from '../proxy-tcp.js';
@@ -37,9 +38,11 @@ export const apply: Command = {
         requireJobDone(await manager.reloadOrRestartUnit(unit, 'replace'));
         done.push(`reloaded ${unit}`);
       }
-      const warnings = missingAddresses(config.proxy.listen).map(
-        (address) => `no interface has the address of ${address}`,
-      );
+      const missing = missingAddresses(config.proxy.listen);
+      const warnings = [
+        ...missing.map((address) => `no interface has the address of ${address}`),
+        ...((await isActive(manager, 'hub.service')) ? await findKeptAddresses(context, config.public_url) : []),
+      ];
       print(context, { done, warnings }, () => [...done, ...warnings.map((text) => `warning: ${text}`)].join('\n'));
       return 0;
     } finally {
@@ -47,6 +50,17 @@ export const apply: Command = {
     }
   },
 };
+
+/** Nothing when the hub does not answer: what it says is no part of what is applied. */
+async function findKeptAddresses({ admin }: Context, publicUrl: string): Promise<string[]> {
+  try {
+    const { servers } = (await admin.get('/admin/servers')) as { servers: ServerAddress[] };
+    return keptAddresses(servers, publicUrl);
+  } catch (error) {
+    if (error instanceof MetalhubError) return [];
+    throw error;
+  }
+}
 
 async function isActive(manager: Manager, unit: string): Promise<boolean> {
   const [status] = await manager.listUnitsByPatterns([], [unit]);

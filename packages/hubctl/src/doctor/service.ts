@@ -2,6 +2,8 @@ import { type IncomingMessage, request } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { isIP } from 'node:net';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
+import { basePath } from '@metalhub/config/base-path.js';
+import type { Config } from '@metalhub/config/schema.js';
 import { findConfig } from '../find-config.js';
 import { type Check, type Finding, failed, ok } from './check.js';
 
@@ -9,11 +11,10 @@ import { type Check, type Finding, failed, ok } from './check.js';
 export const checkPublicAddress: Check = async () => {
   const config = findConfig();
   if (config === undefined) return [];
-  const url = new URL(config.public_url);
-  return Promise.all(config.proxy.listen.map((address) => checkAddress(address, config.tls.cert_file !== '', url)));
+  return Promise.all(config.proxy.listen.map((address) => checkAddress(address, config)));
 };
 
-async function checkAddress(address: string, isEncrypted: boolean, publicUrl: URL): Promise<Finding> {
+async function checkAddress(address: string, config: Config): Promise<Finding> {
   const subject = `address ${address}`;
   const colon = address.lastIndexOf(':');
   const host = address
@@ -21,7 +22,7 @@ async function checkAddress(address: string, isEncrypted: boolean, publicUrl: UR
     .replace(/^\[|\]$/g, '')
     .replace(/^0\.0\.0\.0$/, '127.0.0.1');
   try {
-    const status = await getStatus(host, Number(address.slice(colon + 1)), isEncrypted, publicUrl);
+    const status = await getStatus(host, Number(address.slice(colon + 1)), config);
     if (status === 200) return ok(subject, 'answers, and so does the hub behind it');
     return failed(subject, `the hub's health page answers ${status}`, 'journalctl -u hub -u hub-proxy -n 20');
   } catch (error) {
@@ -30,8 +31,9 @@ async function checkAddress(address: string, isEncrypted: boolean, publicUrl: UR
 }
 
 /** Whose certificate it is, is looked at elsewhere. */
-function getStatus(host: string, port: number, isEncrypted: boolean, publicUrl: URL): Promise<number> {
-  const path = '/hub/health';
+function getStatus(host: string, port: number, { public_url, tls: { cert_file } }: Config): Promise<number> {
+  const publicUrl = new URL(public_url);
+  const path = `${basePath(public_url)}/hub/health`;
   const options = { host, port, path, headers: { host: publicUrl.host }, timeout: 10_000, agent: false } as const;
   return new Promise((resolve, reject) => {
     const take = (response: IncomingMessage): void => {
@@ -39,7 +41,7 @@ function getStatus(host: string, port: number, isEncrypted: boolean, publicUrl: 
       resolve(response.statusCode ?? 0);
     };
     const tls = { rejectUnauthorized: false, servername: serverName(publicUrl) };
-    const sent = isEncrypted ? secureRequest({ ...options, ...tls }, take) : request(options, take);
+    const sent = cert_file !== '' ? secureRequest({ ...options, ...tls }, take) : request(options, take);
     sent.on('timeout', () => sent.destroy(new Error('no answer within 10 s')));
     sent.on('error', reject);
     sent.end();
