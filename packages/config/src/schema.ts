@@ -162,7 +162,7 @@ export const configSchema = Type.Object(
           pattern: '^(auto|hub)$',
           default: 'auto',
           description:
-            'Who gets what no other route takes. auto: the other hub once `hubctl proxy enable-tcp` was run, and then nothing leads to the hub of metalhub and its servers; hub: always the hub of metalhub.',
+            'Who gets what no other route takes. auto: the other hub once `hubctl proxy enable-tcp` was run, and then nothing leads to the hub of metalhub and its servers; hub: always the hub of metalhub; with a path in public_url, what lies below it.',
         }),
         host_routing: Type.Boolean({
           default: false,

@@ -45,10 +45,13 @@ export const TICKET_STATE_COOKIE = 'metalhub-ticket-state';
 export const TICKET_PATH = '.metalhub/ticket';
 
 /**
- * Where the proxy sends a browser that has no ticket:
+ * Where the proxy sends a browser that has no ticket, below the path of `public_url`:
  * `/hub/ticket?path=<prefix>&state=<hash>&next=<path below prefix>`. The hub answers with a redirect to the login page,
  * to the start page, to `<prefix>.metalhub/ticket?code=<code>`, or refuses.
  */
 export const HUB_TICKET_PATH = '/hub/ticket';
-/** POST {ticket} on hub.sock by the proxy itself, with header `X-Metalhub-Proxy: 1` that it removes from clients' requests. */
+/**
+ * POST {ticket} on hub.sock by the proxy itself, with header `X-Metalhub-Proxy: 1` that it removes from
+ * clients' requests; never below the path of `public_url`, so that proxies of before and after its change are understood.
+ */
 export const HUB_TICKET_RENEW_PATH = '/hub/internal/ticket-renew';
