@@ -70,13 +70,13 @@ const servers = {
   nginx: async (site = example('nginx')): Promise<void> => {
     await machine.shell('rm -f /etc/nginx/sites-enabled/*');
     await machine.writeFile('/etc/nginx/sites-enabled/hub', site);
-    await machine.run(['systemctl', 'start', 'nginx']);
+    await machine.run(['systemctl', 'restart', 'nginx']);
   },
   apache2: async (site = example('apache')): Promise<void> => {
     await machine.run(['a2enmod', '-q', 'ssl', 'headers', 'proxy', 'proxy_http']);
     await machine.shell('rm -f /etc/apache2/sites-enabled/*; echo Listen 443 >/etc/apache2/ports.conf');
     await machine.writeFile('/etc/apache2/sites-enabled/hub.conf', site);
-    await machine.run(['systemctl', 'start', 'apache2']);
+    await machine.run(['systemctl', 'restart', 'apache2']);
   },
 } as const;
 
@@ -191,7 +191,7 @@ for (const [name, start] of Object.entries(servers)) {
       paths.filter((path) => path !== '/jupyter' && !path.startsWith('/jupyter/')),
       [],
     );
-    t.ok(paths.includes(`/jupyter/user/${user}/api/kernels`) || paths.length > 100, `${paths.length} requests`);
+    t.ok(paths.some((path) => path.endsWith('/channels')) && paths.length > 100, `${paths.length} requests`);
     const other = await page.goto('/');
     t.equal(other?.status(), 200);
     if (name === 'nginx') t.notMatch(await page.content(), 'metalhub', 'the other application gets no cookie of ours');
@@ -218,7 +218,10 @@ t.test('below a path without anything in front; when it changes, what runs goes 
 
   t.match(await configure([], origin), 'warning: the server of erin stays at /jupyter/user/erin/ until it is stopped');
   t.equal(await runCell(page, 'print(_ih[1])'), 'print(6 * 7)', 'the same kernel, in the same page');
-  const second = await context.newPage();
+  // Of its own connections: those of before are served by the proxy of before, which knows the old path.
+  const others = await newVisitor(browser, origin);
+  t.teardown(() => others.close());
+  const second = await others.newPage();
   await logIn(second, 'erin', 'correct horse', '/');
   await second.waitForURL(`${origin}/hub/home`);
   await second.getByRole('link', { name: 'Open' }).click();
