@@ -18,7 +18,8 @@ const THEIRS: Route = { ...OURS, target: { kind: 'unix', path: '/theirs' }, data
 /** Fed with changes, with something open on every route that it ever served. */
 function setUp(hasForeignHub: boolean) {
   const parts = { tickets: new TicketVerifier(), work: new OpenWork() };
-  const options = { hubSocketPath: '/hub', hasForeignHub, hosts: new HostList(['localhost']), clock: systemClock };
+  const hosts = new HostList(['localhost']);
+  const options = { hubSocketPath: '/hub', hubPrefix: '/', hasForeignHub, hosts, clock: systemClock };
   const state = new WorkerState(options);
   const all = new LiveState(EMPTY_STATE);
   const open = new Map<string, { isTunnel: boolean }>();

@@ -84,7 +84,7 @@ t.test('local programs cannot use up the descriptors of the hub', async (t) => {
 
 t.test('nobody keeps a connection by sending a request byte by byte', async (t) => {
   const path = join(t.testdir(), 'a.sock');
-  const app = await makeApiApp({ log: memoryLog() }, 500);
+  const app = await makeApiApp({ base: () => '', log: memoryLog() }, 500);
   const listener = await Listener.open(app.server, { path });
   const socket = await open(path);
   const text = 'GET /hub/api HTTP/1.1\r\nhost: a\r\nx: ';

@@ -1,3 +1,4 @@
+import { MetalhubError } from '@metalhub/base/errors.js';
 import { loadConfig } from '@metalhub/config/load.js';
 import { connectManager, type Manager } from '@metalhub/systemd/manager.js';
 import { requireJobDone } from '@metalhub/systemd/manager-jobs.js';
