@@ -85,7 +85,7 @@ export const configSchema = Type.Object(
       maxLength: 500,
       default: 'http://localhost:8000',
       description:
-        'Address that users type. With https:// cookies are marked Secure. A path, as in https://www.example.org/jupyter/, puts everything below it: of letters, digits and . _ ~ -, without a part that is called user or services. Applied by `hubctl apply`; servers that run keep their address until they are stopped.',
+        'Address that users type. With https:// cookies are marked Secure. A path, as in https://www.example.org/jupyter/, puts everything below it: of letters, digits and . _ ~ -, without a part that is called user or services. Applied by `hubctl apply`; servers that run keep their address until they are stopped, and with another path everybody logs in again.',
     }),
     proxy: Type.Object(
       {

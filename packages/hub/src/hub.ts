@@ -62,6 +62,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     wallNowMs,
     steadyNowMs,
     lifetimeSec: () => config().hub.session_lifetime_sec,
+    base,
     onRevoked: (revocations) => routes.revoke(revocations),
   });
   const routes: RouteReconciler = new RouteReconciler({

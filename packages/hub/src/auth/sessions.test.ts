@@ -19,7 +19,7 @@ interface Fixture {
   clock: TestClock;
   revoked: Revocation[];
   /** As after a restart: another clock base. */
-  open: () => Sessions;
+  open: (base?: string) => Sessions;
   begin: (sessions: Sessions, replaces?: string) => Promise<string>;
 }
 
@@ -41,12 +41,13 @@ async function makeFixture(test: { teardown: (end: () => Promise<void>) => void 
       foreignKeys: new Set(),
     }),
   );
-  const open = (): Sessions =>
+  const open = (base = ''): Sessions =>
     new Sessions({
       database,
       wallNowMs: () => clock.nowMs(),
       steadyNowMs: steadyNow(clock),
       lifetimeSec: () => 14 * 86_400,
+      base: () => base,
       onRevoked: (gone) => revoked.push(...gone),
     });
   const begin = async (sessions: Sessions, replaces?: string): Promise<string> => {
@@ -166,10 +167,32 @@ t.test('ending a session revokes its tickets for longer than one could live', as
   const cookie = await begin(sessions);
   const login = await sessions.find(cookie);
   if (login === undefined) throw new Error('no session');
-  await sessions.end(login.session);
+  await sessions.end(login);
   t.notOk(await sessions.find(cookie));
   t.same(revoked, [{ sessionId: login.session.id, untilMs: clock.nowMs() + 36 * HOUR_MS }]);
   t.equal((await database.all('SELECT * FROM revocations')).length, 1, 'kept for a proxy that is away');
+});
+
+t.test('a logout also ends what began before the path of public_url changed, and only that', async (t) => {
+  const { database, revoked, open, begin } = await makeFixture(t);
+  const before = open();
+  const old = await begin(before);
+  const after = open('/jupyter');
+  const phone = await begin(after);
+  const desk = await begin(after);
+  t.ok(await after.find(old), 'until then it goes on, with what is open in the servers of that time');
+  const login = await after.find(desk);
+  if (login === undefined) throw new Error('no session');
+  await after.end(login);
+  t.notOk(await after.find(desk));
+  t.notOk(await after.find(old));
+  t.ok(await after.find(phone), 'another browser stays logged in');
+  const ids = [desk, old].map((cookie) => cookie.split('.')[0]);
+  t.same(
+    revoked.map(({ sessionId }) => sessionId),
+    ids,
+  );
+  t.equal((await database.all('SELECT * FROM revocations')).length, 2);
 });
 
 t.test('R07: a read-only database keeps nobody out who is logged in', async (t) => {

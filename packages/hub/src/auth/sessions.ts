@@ -6,6 +6,7 @@ import { insertRevocation, type Revocation } from '../db/tables/revocations.js';
 import {
   deleteExpiredSessions,
   deleteSession,
+  deleteSessionsElsewhere,
   findSession,
   insertSession,
   type Session,
@@ -34,6 +35,8 @@ export interface SessionOptions {
   /** What expiry is judged by (steady-clock.ts). */
   steadyNowMs: () => number;
   lifetimeSec: () => number;
+  /** Path of public_url: where the cookie belongs. */
+  base: () => string;
   /** Told of every session that ended before its time; the proxy must learn of it. */
   onRevoked: (revocations: readonly Revocation[]) => void;
 }
@@ -63,7 +66,11 @@ export class Sessions {
     const secret = randomBytes(32);
     const expiresMs = nowMs + this.#options.lifetimeSec() * SECOND_MS;
     const session = { id, createdMs: nowMs, expiresMs, lastSeenMs: nowMs, address: login.address };
-    await insertSession(transaction, session, { userId: user.id, secretHash: hash(secret) });
+    await insertSession(transaction, session, {
+      userId: user.id,
+      secretHash: hash(secret),
+      base: this.#options.base(),
+    });
     const ended = await trimSessions(transaction, user.id, MAX_SESSIONS_PER_USER);
     if (login.replaces !== undefined && (await deleteSession(transaction, login.replaces))) ended.push(login.replaces);
     const revocations = await this.#revoke(transaction, ended);
@@ -99,10 +106,15 @@ export class Sessions {
     return stored;
   }
 
-  async end(session: Session): Promise<void> {
+  /**
+   * Ends a session, and with it those of the user that began before the path of public_url changed: servers of that time still
+   * take their tickets, and no page is left from which they could be ended.
+   */
+  async end({ session, user }: Login): Promise<void> {
     const revocations = await this.#options.database.write(async (transaction) => {
       await deleteSession(transaction, session.id);
-      return await this.#revoke(transaction, [session.id]);
+      const elsewhere = await deleteSessionsElsewhere(transaction, user.id, this.#options.base());
+      return await this.#revoke(transaction, [session.id, ...elsewhere]);
     });
     this.#options.onRevoked(revocations);
   }

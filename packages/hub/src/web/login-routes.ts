@@ -66,7 +66,7 @@ export function addLoginRoutes(app: FastifyInstance, context: HubContext): void 
     const visitor = await findVisitor(context, request);
     if (visitor !== undefined) {
       requireOwnForm(context, request, visitor);
-      await context.sessions.end(visitor.session);
+      await context.sessions.end(visitor);
       context.log.notice('user logged out', { user: visitor.user.name, sessionId: visitor.session.id });
     }
     reply.clearCookie(SESSION_COOKIE, cookieOptions(context.config().public_url));

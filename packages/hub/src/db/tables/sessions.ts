@@ -59,10 +59,10 @@ function readStored(row: Row): StoredSession {
 export async function insertSession(
   transaction: Transaction,
   session: Session,
-  owner: { userId: number; secretHash: Buffer },
+  owner: { userId: number; secretHash: Buffer; base: string },
 ): Promise<void> {
   await transaction.run(
-    'INSERT INTO sessions (id, secret_hash, user_id, created_ms, expires_ms, last_seen_ms, address) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    'INSERT INTO sessions (id, secret_hash, user_id, created_ms, expires_ms, last_seen_ms, address, base) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     [
       session.id,
       owner.secretHash,
@@ -71,6 +71,7 @@ export async function insertSession(
       session.expiresMs,
       session.lastSeenMs,
       session.address,
+      owner.base,
     ],
   );
 }
@@ -93,6 +94,19 @@ export async function touchSession(transaction: Transaction, id: string, nowMs: 
 export async function deleteSession(transaction: Transaction, id: string): Promise<boolean> {
   const { changes } = await transaction.run('DELETE FROM sessions WHERE id = ?', [id]);
   return changes > 0;
+}
+
+/** Those of a user that began below another base; returns their ids. */
+export async function deleteSessionsElsewhere(
+  transaction: Transaction,
+  userId: number,
+  base: string,
+): Promise<string[]> {
+  const rows = await transaction.all('DELETE FROM sessions WHERE user_id = ? AND base <> ? RETURNING id', [
+    userId,
+    base,
+  ]);
+  return rows.map((row) => String(row['id']));
 }
 
 export async function deleteExpiredSessions(transaction: Transaction, beforeMs: number): Promise<number> {
