@@ -101,9 +101,9 @@ export class StateStore {
     return first < 0 ? undefined : this.#recent.slice(first);
   }
 
-  /** @param key of a route, `/` of the one to our hub included */
+  /** @param key of a route; that of the one to our hub is never stored */
   hasRoute(key: string): boolean {
-    return key === '/' || this.#live.findRoute(key) !== undefined;
+    return this.#live.findRoute(key) !== undefined;
   }
 
   /** @param version that a worker, or whoever asked for a list, may have seen: ours is not older afterwards */

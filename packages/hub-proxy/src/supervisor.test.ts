@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, wri
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
+import { ask } from './testing/proxy.js';
 import { setUp, startSupervisor } from './testing/supervisor.js';
 import { SESSION_ID } from './testing/tickets.js';
 
@@ -257,3 +258,17 @@ t.test('R07: with a full disk a logout still ends what is open, and a removed ro
   await supervisor.endAll();
   await leave();
 });
+
+for (const basePath of ['', '/jupyter']) {
+  t.test(`the activity of the hub's own route at ${basePath}/ is known`, async (t) => {
+    const { directory, listening } = await setUp(t);
+    const { supervisor, leave } = await startSupervisor(directory, listening.fd, { basePath });
+    await supervisor.reports();
+    t.equal(supervisor.findActivity(`${basePath}/`), undefined);
+    await ask(listening.port, `GET ${basePath}/hub/health`);
+    await supervisor.reports();
+    t.ok(supervisor.findActivity(`${basePath}/`), 'also while the hub is away');
+    await supervisor.endAll();
+    await leave();
+  });
+}

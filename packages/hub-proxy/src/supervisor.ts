@@ -139,7 +139,9 @@ export class Supervisor {
       this.#activity.set(prefix, Math.max(last_ms, this.#activity.get(prefix) ?? 0));
     }
     // A worker that was asked before a route was removed still knew it.
-    for (const prefix of this.#activity.keys()) if (!state.hasRoute(prefix)) this.#activity.delete(prefix);
+    const hubPrefix = `${this.#limits.settings.base_path ?? ''}/`;
+    for (const prefix of this.#activity.keys())
+      if (prefix !== hubPrefix && !state.hasRoute(prefix)) this.#activity.delete(prefix);
     return living;
   }
 

@@ -29,7 +29,7 @@ interface ControlAnswer {
 export async function startSupervisor(
   directory: string,
   listenFd: number,
-  { maxGenerations = 64, workers = 1, workerProgram = WORKER } = {},
+  { maxGenerations = 64, workers = 1, workerProgram = WORKER, basePath = '' } = {},
 ) {
   const log = new TestLog();
   const allowed = { hubSocketPath: join(directory, 'hub.sock'), serversDirectory: directory };
@@ -42,6 +42,7 @@ export async function startSupervisor(
     is_secure: false,
     drain_timeout_ms: 60_000,
     hub_socket_path: allowed.hubSocketPath,
+    base_path: basePath,
   };
   const limits = { settings, workers, maxGenerations, maxMemoryBytes: 2 ** 40 };
   const supervisor = new Supervisor(
@@ -56,7 +57,7 @@ export async function startSupervisor(
     limits,
   );
   await supervisor.start();
-  const rules = () => ({ allowed, hubPrefix: '/', hasForeignHub: false, hostRouting: false });
+  const rules = () => ({ allowed, hubPrefix: `${basePath}/`, hasForeignHub: false, hostRouting: false });
   const api = createControlApi({ store, supervisor, rules, log, clock: systemClock, version: '0.0.0' });
   const control = join(directory, 'control.sock');
   await api.listen({ path: control });
