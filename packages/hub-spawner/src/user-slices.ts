@@ -2,7 +2,7 @@ import { type Key, userSlice } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import { u64 } from '@metalhub/systemd/unit-property.js';
 import type { SpawnerProfile } from './spawner-config.js';
-import { LIMITS, limitValues } from './unit-properties.js';
+import { LIMITS, limitValues } from './user-unit.js';
 
 /** Decides which start of a user's makes the user's slice, so that the slice goes when their last server has gone. */
 export interface UserSlices {
