@@ -77,6 +77,8 @@ export const ERROR_MESSAGES = {
   MH_ERR_HUB_THROTTLED: 'too many failed attempts',
   MH_ERR_HUB_CSRF: 'the form was not sent from a page of this hub',
   MH_ERR_HUB_FORBIDDEN: 'not allowed',
+  MH_ERR_HUB_PROFILE: '{user} may not use profile {profile}',
+  MH_ERR_HUB_NO_PROFILE: 'there is no kind of server that {user} may start',
   MH_ERR_HUB_BAD_REQUEST: 'bad request: {reason}',
   MH_ERR_HUB_NOT_FOUND: 'there is nothing at this address',
 

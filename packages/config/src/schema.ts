@@ -1,22 +1,11 @@
 import { type Static, Type } from '@sinclair/typebox';
+import { profileSchema } from './profile-schema.js';
+import { allowTable, bytes, closed } from './schema-parts.js';
 
 /**
  * Every key of /etc/metalhub/metalhub.toml: description, unit, range, default. The reference page and the commented
  * sample are generated from here. Keys keep their spelling inside the programs, so that one search finds both.
  */
-const closed = { additionalProperties: false } as const;
-
-const nameList = (description: string) =>
-  Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { default: [], maxItems: 1000, description });
-
-const allowTable = (description: string) =>
-  Type.Object(
-    {
-      users: nameList('Login names.'),
-      groups: nameList('Groups of the machine, standing for their members.'),
-    },
-    { ...closed, default: {}, description },
-  );
 
 export const loginSchema = Type.Object(
   {
@@ -26,52 +15,6 @@ export const loginSchema = Type.Object(
     title: Type.String({ default: '', maxLength: 200, description: 'Text above the form; empty for none.' }),
     allow: allowTable('Who may log in. Nobody when empty.'),
     deny: allowTable('Who may not, even when allowed.'),
-  },
-  closed,
-);
-
-const bytes = (description: string, fallback: string) =>
-  Type.String({
-    pattern: '^([0-9]{1,15}[KMGT]?)?$',
-    default: fallback,
-    description: `${description} Bytes, with K, M, G or T for powers of 1024; empty for no limit.`,
-  });
-
-export const profileSchema = Type.Object(
-  {
-    name: Type.String({
-      pattern: '^[a-z0-9][a-z0-9_-]{0,62}$',
-      examples: ['default'],
-      description: 'Short name, unique.',
-    }),
-    title: Type.String({ default: 'JupyterLab', minLength: 1, maxLength: 200, description: 'What users see.' }),
-    description: Type.String({ default: '', maxLength: 1000, description: 'A sentence for users, below the title.' }),
-    python: Type.String({
-      pattern: '^/[^\\s\\p{Cc}%$"\'\\\\]+$',
-      maxLength: 1024,
-      default: '/usr/bin/python3',
-      description: "Absolute path of the environment's Python; its JupyterLab is started.",
-    }),
-    default_url: Type.String({
-      pattern: '^/[\\x21-\\x7e]*$',
-      maxLength: 512,
-      default: '/lab',
-      description: "Page opened first, below the server's address.",
-    }),
-    memory_max: bytes('Memory at which the server is killed (MemoryMax=).', '4G'),
-    memory_high: bytes('Memory at which the server is slowed down (MemoryHigh=).', ''),
-    cpu_quota_percent: Type.Integer({
-      minimum: 0,
-      maximum: 100_000,
-      default: 0,
-      description: 'Processor time in percent of one core (CPUQuota=); 0 for no limit.',
-    }),
-    tasks_max: Type.Integer({
-      minimum: 16,
-      maximum: 4_000_000,
-      default: 4096,
-      description: 'Processes and threads (TasksMax=).',
-    }),
   },
   closed,
 );
@@ -357,7 +300,8 @@ export const configSchema = Type.Object(
       minItems: 1,
       maxItems: 100,
       default: [{ name: 'default' }],
-      description: 'Kinds of servers; the first is what Start starts.',
+      description:
+        'Kinds of servers. The start page offers those that the user may use, in this order, and the one that they used last before the others.',
     }),
   },
   closed,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import { type Clock, DAY_MS } from '@metalhub/base/time.js';
 import type { LoginConfig } from '@metalhub/config/schema.js';
-import { type Account, accountGroups, findAccount, findGroupByGid, findShadow } from '@metalhub/systemd/accounts.js';
+import { type Account, accountGroupNames, findAccount, findShadow } from '@metalhub/systemd/accounts.js';
 import type { PamAnswer } from '@metalhub/wire/pam.js';
 import { findInputRefusal } from './credentials.js';
 import { cString, runPam } from './libpam.js';
@@ -67,16 +67,11 @@ async function applyPolicy(
   account: Account | undefined,
   logins: readonly LoginConfig[],
 ): Promise<PamAnswer> {
-  const groups = account === undefined ? [] : await listGroupNames(account);
+  const groups = account === undefined ? [] : await accountGroupNames(account);
   const login = logins.find(({ method }) => method === 'pam');
   const reason = findRefusal({ name, account, groups, shells: readShells() }, login);
   if (reason !== undefined) return { outcome: 'denied', groups: [], reason };
   return { outcome: 'accepted', groups: groups.slice(0, MAX_ANSWERED_GROUPS), reason: null };
-}
-
-async function listGroupNames({ name, gid }: Account): Promise<string[]> {
-  const groups = await Promise.all((await accountGroups(name, gid)).map((id) => findGroupByGid(id)));
-  return groups.flatMap((group) => (group === undefined ? [] : [group.name]));
 }
 
 function readShells(): ReadonlySet<string> {

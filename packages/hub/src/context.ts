@@ -7,6 +7,7 @@ import type { LogsClient } from './clients/logs-client.js';
 import type { ProxyClient } from './clients/proxy-client.js';
 import type { Database } from './db/database.js';
 import type { RouteReconciler } from './routes/route-reconciler.js';
+import type { Profiles } from './servers/profiles.js';
 import type { ServerManager } from './servers/server-manager.js';
 import type { Tickets } from './tickets/tickets.js';
 import type { Csrf } from './web/csrf.js';
@@ -21,6 +22,7 @@ export interface HubContext {
   readonly database: Database;
   readonly sessions: Sessions;
   readonly login: LoginService;
+  readonly profiles: Profiles;
   readonly servers: ServerManager;
   readonly routes: RouteReconciler;
   readonly proxy: ProxyClient;

@@ -17,6 +17,7 @@ import type { HubContext } from './context.js';
 import type { Database } from './db/database.js';
 import { deletePastRevocations, listRevocations } from './db/tables/revocations.js';
 import { RouteReconciler } from './routes/route-reconciler.js';
+import { type GroupsOf, Profiles } from './servers/profiles.js';
 import { ServerManager } from './servers/server-manager.js';
 import { serverTokens } from './tickets/server-token.js';
 import type { TicketKeys } from './tickets/ticket-keys.js';
@@ -38,6 +39,7 @@ export interface HubParts {
   log: Log;
   version: string;
   findAccount: FindAccount;
+  groupsOf: GroupsOf;
   sleep?: (milliseconds: number) => Promise<void>;
 }
 
@@ -73,6 +75,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     revocations: () => listRevocations(database),
     log: log.child({ area: 'routes' }),
   });
+  const profiles = new Profiles(config, parts.groupsOf, log);
   const servers: ServerManager = new ServerManager({
     database,
     spawner,
@@ -80,6 +83,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     routes,
     tokens: serverTokens(parts.serverTokenKey),
     config,
+    profiles,
     base,
     clock,
     sleep,
@@ -103,6 +107,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     database,
     sessions,
     login,
+    profiles,
     servers,
     routes,
     proxy,

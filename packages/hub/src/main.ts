@@ -18,6 +18,7 @@ import { openDatabase } from './db/open.js';
 import { openHub } from './hub.js';
 import { Listener } from './listener.js';
 import { openLog } from './log.js';
+import { machineGroups } from './machine-groups.js';
 import { readSecrets } from './secrets.js';
 import { readStaticFiles } from './web/static-files.js';
 
@@ -62,6 +63,7 @@ async function run(log: ReturnType<typeof openLog>): Promise<void> {
     log,
     version: METALHUB_VERSION,
     findAccount,
+    groupsOf: machineGroups,
   });
   const app = await makeApp(hub.context, files);
   const adminApp = await makeAdminApp(hub.context);

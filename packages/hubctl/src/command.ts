@@ -13,6 +13,8 @@ export interface Context {
   lines: number;
   /** `--server NAME`; `''` is the default server. */
   server: string;
+  /** `--profile NAME`; `undefined` for that of the last start. */
+  profile: string | undefined;
   homeIsGone: boolean;
   /** `--login METHOD:NAME`. */
   login: string | undefined;
@@ -22,7 +24,7 @@ export interface Context {
 }
 
 /** What some commands take beside `--json`, as typed. */
-export const OPTIONS = ['follow', 'lines', 'server', 'home-is-gone', 'login', 'uid'] as const;
+export const OPTIONS = ['follow', 'lines', 'server', 'profile', 'home-is-gone', 'login', 'uid'] as const;
 
 export interface Command {
   /** As typed, e.g. `config check`. */

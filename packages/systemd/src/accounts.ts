@@ -153,6 +153,12 @@ export async function accountGroups(name: string, gid: number): Promise<number[]
   throw libraryError('getgrouplist', constants.errno.ERANGE);
 }
 
+/** Names of all groups an account is in, the primary one included; groups without a name are left out. */
+export async function accountGroupNames({ name, gid }: Pick<Account, 'name' | 'gid'>): Promise<string[]> {
+  const groups = await Promise.all((await accountGroups(name, gid)).map((id) => findGroupByGid(id)));
+  return groups.flatMap((group) => (group === undefined ? [] : [group.name]));
+}
+
 function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }

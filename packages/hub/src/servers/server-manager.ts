@@ -82,14 +82,17 @@ export class ServerManager {
     return [this.get(user), ...named];
   }
 
-  /** @throws {MH_ERR_HUB_DATABASE} {MH_ERR_SPAWN_PROFILE} nothing has been started */
+  /**
+   * Starts a server, or joins a start.
+   * @param profile without one, that of the server's last start, or the first that the user may use
+   * @throws {MH_ERR_HUB_DATABASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_HUB_PROFILE} {MH_ERR_HUB_NO_PROFILE} nothing was started
+   */
   async start(user: User, name: ServerName = DEFAULT_SERVER, profile?: string): Promise<UserServer> {
-    const wanted = profile ?? this.#services.config().profile[0]?.name ?? 'default';
-    if (!this.#services.config().profile.some((known) => known.name === wanted)) {
-      throw new MetalhubError('MH_ERR_SPAWN_PROFILE', { details: { profile: wanted } });
-    }
+    const known = this.#servers.get(idOf(user, name));
+    if (known?.state.phase === 'spawn' || known?.state.phase === 'ready') return known;
+    const chosen = await this.#services.profiles.choose(user, profile, known?.profile);
     const server = this.#servers.get(idOf(user, name)) ?? this.#add(new UserServer(this.#services, user, name));
-    const accepted = server.start(wanted);
+    const accepted = server.start(chosen.name);
     this.#watch.adjust();
     await accepted;
     this.#watch.adjust();

@@ -6,6 +6,7 @@ import type { SpawnerClient } from '../clients/spawner-client.js';
 import type { Database } from '../db/database.js';
 import type { RouteReconciler } from '../routes/route-reconciler.js';
 import type { ServerTokens } from '../tickets/server-token.js';
+import type { Profiles } from './profiles.js';
 
 /** What servers need of the rest of the hub. */
 export interface ServerServices {
@@ -15,6 +16,7 @@ export interface ServerServices {
   readonly routes: Pick<RouteReconciler, 'publish' | 'withdraw' | 'request'>;
   readonly tokens: ServerTokens;
   readonly config: () => Config;
+  readonly profiles: Profiles;
   /** Of the paths of servers that are started now. */
   readonly base: () => string;
   readonly clock: Clock;

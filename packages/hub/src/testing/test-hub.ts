@@ -83,6 +83,8 @@ export class TestHub {
   readonly slept: number[] = [];
   /** Accounts of the machine by name. */
   readonly accounts = new Map<string, { uid: number; gid: number; home: string }>();
+  /** Groups of each user; an error is what looking them up ends with. */
+  readonly groups = new Map<string, readonly string[] | Error>();
   config: Config = parseConfig([{ file: 'test.toml', text: DEFAULT_CONFIG }]);
   readonly #keys = generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' });
   readonly #servers: Server[] = [];
@@ -130,6 +132,11 @@ export class TestHub {
       clock: this.clock,
       log: this.log,
       version: '1.2.3',
+      groupsOf: async ({ name }) => {
+        const groups = this.groups.get(name) ?? [];
+        if (groups instanceof Error) throw groups;
+        return groups;
+      },
       findAccount: async (name) => this.accounts.get(name),
       sleep: async (milliseconds) => {
         this.slept.push(milliseconds);

@@ -1,7 +1,7 @@
 import { parseServerName } from '@metalhub/base/names.js';
 import { optional, text } from '@metalhub/base/shape.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { HubContext } from '../context.js';
 import { encodeUserName, findServerAddress } from '../names/server-url.js';
 import type { UserServer } from '../servers/user-server.js';
@@ -9,8 +9,8 @@ import { findNextPath, nextQuery } from './next-url.js';
 import { renderHomePage } from './pages/home-page.js';
 import { renderPendingPage } from './pages/pending-page.js';
 import { renderSpawnPage } from './pages/spawn-page.js';
-import { serverView } from './server-view.js';
-import { findVisitor, readForm, requireOwnForm, requireVisitor } from './visitor.js';
+import { profileViews, serverView } from './server-view.js';
+import { findVisitor, readForm, requireOwnForm, requireVisitor, type Visitor } from './visitor.js';
 
 const serverFields = { server: optional(text({ max: 31 })), next: optional(text({ max: 8192 })) };
 /** Most servers end within this; for the others the home page shows that they are about to. */
@@ -35,12 +35,18 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     const { user, csrfToken } = visitor;
     const servers = context.servers.listOf(user);
     for (const server of servers) context.servers.expectStart(server);
-    const views = servers.map((server) => serverView(server, context.config()));
-    return reply
-      .type('text/html')
-      .send(
-        renderHomePage({ base: context.base(), user: user.name, isAdmin: user.isAdmin, csrfToken, servers: views }),
-      );
+    const profiles = await context.profiles.of(user);
+    const views = servers.map((server) => serverView(server, context.config(), profiles));
+    return reply.type('text/html').send(
+      renderHomePage({
+        base: context.base(),
+        user: user.name,
+        isAdmin: user.isAdmin,
+        csrfToken,
+        servers: views,
+        hasChoice: profiles.length > 1,
+      }),
+    );
   });
 
   app.get<NextQuery>('/hub/spawn', async (request, reply) => {
@@ -51,21 +57,17 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     if (server.state.phase === 'ready') return reply.redirect(next ?? server.path, 303);
     if (server.state.phase === 'spawn') return reply.redirect(pendingPath(context, server, next), 303);
     context.servers.expectStart(server);
-    const view = serverView(server, context.config());
-    const { user, csrfToken } = visitor;
-    return reply
-      .type('text/html')
-      .send(renderSpawnPage({ base: context.base(), user: user.name, csrfToken, next: next ?? '', server: view }));
+    return await showSpawnPage(context, reply, visitor, server, next);
   });
 
   app.post('/hub/spawn', async (request, reply) => {
     const visitor = await requireVisitor(context, request, reply, `${context.base()}/hub/home`);
     if (visitor === undefined) return reply;
     requireOwnForm(context, request, visitor);
-    const fields = readForm(request.body, serverFields);
+    const fields = readForm(request.body, { ...serverFields, profile: optional(text({ min: 1, max: 63 })) });
     // Named servers are made by administrators; their owners may start those that are there.
     const { name } = context.servers.get(visitor.user, parseServerName(fields.server ?? ''));
-    const server = await context.servers.start(visitor.user, name);
+    const server = await context.servers.start(visitor.user, name, fields.profile);
     return reply.redirect(pendingPath(context, server, findNextPath(fields.next, context.base())), 303);
   });
 
@@ -89,13 +91,32 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     const next = findNextPath(request.query.next, context.base());
     if (server.state.phase === 'ready') return reply.redirect(next ?? server.path, 303);
     if (server.state.phase === 'stop') return reply.redirect(`${context.base()}/hub/home`, 303);
-    const view = serverView(server, context.config());
+    if (server.state.phase === 'stopped') return await showSpawnPage(context, reply, visitor, server, next);
+    const view = serverView(server, context.config(), []);
     const { user, csrfToken } = visitor;
     const page = { base: context.base(), user: user.name, csrfToken, server: view, next: next ?? '' };
-    if (server.state.phase === 'stopped') return reply.type('text/html').send(renderSpawnPage(page));
     const pending = { ...page, progressUrl: progressPath(context, server), events: server.progress };
     return reply.type('text/html').send(renderPendingPage(pending));
   });
+}
+
+async function showSpawnPage(
+  context: HubContext,
+  reply: FastifyReply,
+  { user, csrfToken }: Visitor,
+  server: UserServer,
+  next: string | undefined,
+): Promise<FastifyReply> {
+  const offered = await context.profiles.of(user);
+  const page = {
+    base: context.base(),
+    user: user.name,
+    csrfToken,
+    next: next ?? '',
+    server: serverView(server, context.config(), offered),
+    profiles: profileViews(server, offered),
+  };
+  return reply.type('text/html').send(renderSpawnPage(page));
 }
 
 export function pendingPath(context: HubContext, server: UserServer, next: string | undefined): string {

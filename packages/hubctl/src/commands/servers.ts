@@ -48,9 +48,10 @@ export const start: Command = {
   name: 'start',
   operands: ['user'],
   summary: "start a user's server and wait until it is ready",
-  options: ['server'],
+  options: ['server', 'profile'],
   async run(context, [user = '']) {
-    const body = { user, server: context.server };
+    const { server, profile } = context;
+    const body = { user, server, ...(profile !== undefined && { profile }) };
     let last: Progress = {};
     for await (const event of context.admin.stream('POST', '/admin/servers/start', body)) {
       last = event;

@@ -18,21 +18,23 @@ export interface HomePageOptions {
   readonly csrfToken: string;
   /** The default server first; never empty. */
   readonly servers: readonly ServerView[];
+  /** There are several kinds of servers to choose from. */
+  readonly hasChoice: boolean;
   readonly notice?: string;
 }
 
-type FormBase = Pick<HomePageOptions, 'base' | 'csrfToken'>;
+type FormBase = Pick<HomePageOptions, 'base' | 'csrfToken' | 'hasChoice'>;
 
 const REFRESH_SEC = 3;
 
 export function renderHomePage(options: HomePageOptions): string {
-  const { base, user, isAdmin, csrfToken, servers, notice } = options;
+  const { base, user, isAdmin, csrfToken, servers, hasChoice, notice } = options;
   const isChanging = servers.some(({ state }) => state === 'spawn' || state === 'stop');
   const title = servers.length === 1 ? 'Your server' : 'Your servers';
   const main = html`<h1>${title}</h1>
 ${notice === undefined ? undefined : renderBox('notice', notice)}
 <div id="servers" class="stack" data-changing="${isChanging ? 'yes' : 'no'}">
-${servers.map((server) => renderCard(server, { base, csrfToken }))}
+${servers.map((server) => renderCard(server, { base, csrfToken, hasChoice }))}
 </div>`;
   return renderDocument({
     base,
@@ -78,9 +80,11 @@ function renderActions(server: ServerView, of: FormBase): Html | undefined {
   const form = { ...of, server, next: '' };
   switch (server.state) {
     case 'stopped':
+      if (of.hasChoice) return renderChoose(server, of, 'primary', 'Start');
       return renderStartForm({ ...form, label: 'Start', look: 'primary', busy: 'Starting…' });
     case 'failed':
-      return renderStartForm({ ...form, label: 'Try again', look: 'primary', busy: 'Starting…' });
+      return html`${renderStartForm({ ...form, label: 'Try again', look: 'primary', busy: 'Starting…' })}
+${of.hasChoice ? renderChoose(server, of, 'secondary', 'Choose another') : undefined}`;
     case 'spawn':
       return html`${renderStartForm({ ...form, label: 'Show progress', look: 'primary', busy: 'One moment…' })}
 ${renderStopForm({ ...form, label: 'Cancel', look: 'secondary', busy: 'Cancelling…' })}`;
@@ -90,4 +94,10 @@ ${renderStopForm({ ...form, label: 'Stop', look: 'secondary', busy: 'Stopping…
     case 'stop':
       return undefined;
   }
+}
+
+/** Leads to the page with the kinds of servers; it changes nothing. */
+function renderChoose({ name }: ServerView, { base }: FormBase, look: string, label: string): Html {
+  const query = name === '' ? '' : `?server=${name}`;
+  return html`<a class="${`button ${look}`}" href="${`${base}/hub/spawn${query}`}">${label}</a>`;
 }

@@ -38,12 +38,14 @@ export class Html {
   }
 }
 
+type FlagName = 'autofocus' | 'checked' | 'hidden' | 'open' | 'selected';
+
 /** An attribute without a value, there or not. */
 export class Flag {
-  readonly name: 'autofocus' | 'hidden' | 'open';
+  readonly name: FlagName;
   readonly on: boolean;
 
-  constructor(name: 'autofocus' | 'hidden' | 'open', on: boolean) {
+  constructor(name: FlagName, on: boolean) {
     this.name = name;
     this.on = on;
   }
@@ -60,7 +62,7 @@ export function html(parts: TemplateStringsArray, ...values: readonly HtmlValue[
   return Html.fromTemplate(parts, values);
 }
 
-export function flag(name: Flag['name'], on: boolean): Flag {
+export function flag(name: FlagName, on: boolean): Flag {
   return new Flag(name, on);
 }
 

@@ -7,7 +7,7 @@ import { renderLoginPage } from './login-page.js';
 import { renderLogoutPage } from './logout-page.js';
 import { renderPendingPage } from './pending-page.js';
 import { renderSpawnPage } from './spawn-page.js';
-import type { ServerState, ServerView } from './views.js';
+import type { ProfileView, ServerState, ServerView } from './views.js';
 
 const csrfToken = 'csrf-token-of-this-test';
 const payload = `"><img src=x onerror='alert(1)'>{{7*7}}\u202egnp \u001b[31mred\u001b[0m`;
@@ -25,6 +25,10 @@ function makeServer(state: ServerState, text = 'JupyterLab'): ServerView {
     profileDescription: text,
     ...(state === 'failed' ? { failure } : {}),
   };
+}
+
+function makeProfile(name: string, text = 'JupyterLab'): ProfileView {
+  return { name, title: text, description: text, isChosen: name === 'default' };
 }
 
 /** Every page in every state, with the same text wherever others may write one. */
@@ -64,9 +68,26 @@ function renderAll(text: string): Map<string, string> {
     const pending = { ...visitor, server, progressUrl: text, next: text };
     pages.set(
       `home ${state}`,
-      renderHomePage({ ...visitor, isAdmin: true, servers: [makeServer(state, text), server], notice: text }),
+      renderHomePage({
+        ...visitor,
+        isAdmin: true,
+        servers: [makeServer(state, text), server],
+        notice: text,
+        hasChoice: false,
+      }),
     );
-    pages.set(`spawn ${state}`, renderSpawnPage({ ...visitor, next: text, server }));
+    const profile = makeProfile('default', text);
+    const other = makeProfile('gpu', text);
+    pages.set(
+      `home with a choice ${state}`,
+      renderHomePage({ ...visitor, isAdmin: false, servers: [server], hasChoice: true }),
+    );
+    pages.set(`spawn ${state}`, renderSpawnPage({ ...visitor, next: text, server, profiles: [profile] }));
+    pages.set(
+      `spawn with a choice ${state}`,
+      renderSpawnPage({ ...visitor, next: text, server, profiles: [profile, other] }),
+    );
+    pages.set(`spawn without a profile ${state}`, renderSpawnPage({ ...visitor, next: text, server, profiles: [] }));
     pages.set(
       `pending ${state}`,
       renderPendingPage({ ...pending, events: state === 'failed' ? [...events, failed] : events }),
@@ -88,7 +109,9 @@ for (const [name, page] of renderAll('/user/anna/lab')) {
         t.match(form, `<input type="hidden" name="csrf" value="${csrfToken}">`);
       }
       t.same(
-        matches(page, /href="(\/hub\/[^"]*)"/g).filter((href) => !/^\/hub\/(?:home$|static\/)/.test(href)),
+        matches(page, /href="(\/hub\/[^"]*)"/g).filter(
+          (href) => !/^\/hub\/(?:home$|spawn(?:$|\?)|static\/)/.test(href),
+        ),
         [],
       );
     });
@@ -133,7 +156,7 @@ t.test('H05: no text of others becomes markup, a control or a link to elsewhere 
 t.test('H01: a start never leads to another site', async (t) => {
   const server = makeServer('stopped');
   for (const next of ['//evil.example', '/\\evil.example', 'https://evil.example', 'javascript:alert(1)']) {
-    const visitor = { base: '', user: 'anna', csrfToken, next, server };
+    const visitor = { base: '', user: 'anna', csrfToken, next, server, profiles: [makeProfile('default')] };
     t.notMatch(renderSpawnPage(visitor), /evil|javascript/, next);
     t.notMatch(renderPendingPage({ ...visitor, progressUrl: '/hub/p', events: [] }), /evil|javascript/, next);
   }
@@ -170,7 +193,14 @@ t.test('renderLoginPage', async (t) => {
 
 t.test('renderHomePage', async (t) => {
   function renderHome(state: ServerState): string {
-    return renderHomePage({ base: '', user: 'anna', isAdmin: false, csrfToken, servers: [makeServer(state)] });
+    return renderHomePage({
+      base: '',
+      user: 'anna',
+      isAdmin: false,
+      csrfToken,
+      servers: [makeServer(state)],
+      hasChoice: false,
+    });
   }
 
   t.test('tells each state in words and offers what can be done in it', async (t) => {
@@ -194,7 +224,14 @@ t.test('renderHomePage', async (t) => {
   t.test('marks administrators', async (t) => {
     t.notMatch(renderHome('ready'), 'Administrator');
     t.match(
-      renderHomePage({ base: '', user: 'a', isAdmin: true, csrfToken, servers: [makeServer('ready')] }),
+      renderHomePage({
+        base: '',
+        user: 'a',
+        isAdmin: true,
+        csrfToken,
+        servers: [makeServer('ready')],
+        hasChoice: false,
+      }),
       'Administrator',
     );
   });
@@ -222,9 +259,11 @@ t.test('renderPendingPage', async (t) => {
 });
 
 t.test('renderSpawnPage', async (t) => {
+  const profiles = [makeProfile('default')];
+
   t.test('keeps the address that was asked for and shows it readable', async (t) => {
     const next = '/user/anna/lab/tree/a%20b?x=%ZZ';
-    const page = renderSpawnPage({ base: '', user: 'anna', csrfToken, next, server: makeServer('stopped') });
+    const page = renderSpawnPage({ base: '', user: 'anna', csrfToken, next, server: makeServer('stopped'), profiles });
     t.match(page, `<input type="hidden" name="next" value="${next}">`);
     t.match(page, `<bdi>${next}</bdi>`, 'as it is when it is not well-formed');
     const good = renderSpawnPage({
@@ -233,6 +272,7 @@ t.test('renderSpawnPage', async (t) => {
       csrfToken,
       next: '/user/anna/a%20%C3%BC',
       server: makeServer('stopped'),
+      profiles,
     });
     t.match(good, '<bdi>/user/anna/a ü</bdi>');
   });

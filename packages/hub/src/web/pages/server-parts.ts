@@ -1,6 +1,6 @@
 import { flag, type Html, html } from './html.js';
 import { csrfField, hiddenField } from './layout.js';
-import type { FailureView, ServerState, ServerView } from './views.js';
+import type { FailureView, ProfileView, ServerState, ServerView } from './views.js';
 
 export const STATE_WORDS: Readonly<Record<ServerState, string>> = {
   stopped: 'Not running',
@@ -37,9 +37,29 @@ export interface ServerFormOptions {
 }
 
 /** Starts the server or, when it is starting already, leads to the page with its progress. */
-export function renderStartForm(options: ServerFormOptions & { readonly next: string }): Html {
-  const fields = html`${hiddenField('next', options.next)}`;
-  return renderServerForm('/hub/spawn', options, fields);
+export function renderStartForm(
+  options: ServerFormOptions & { readonly next: string; readonly profiles?: readonly ProfileView[] },
+): Html {
+  const { next, profiles = [] } = options;
+  return renderServerForm('/hub/spawn', options, html`${hiddenField('next', next)}${renderProfiles(profiles)}`);
+}
+
+/** Nothing when there is nothing to choose. */
+function renderProfiles(profiles: readonly ProfileView[]): Html | undefined {
+  if (profiles.length < 2) return undefined;
+  return html`<fieldset class="profiles">
+<legend>What would you like to start?</legend>
+${profiles.map(renderProfile)}</fieldset>
+`;
+}
+
+function renderProfile({ name, title, description, isChosen }: ProfileView): Html {
+  const id = `profile-${name}`;
+  return html`<div class="profile">
+<input type="radio" name="profile" value="${name}" id="${id}" ${flag('checked', isChosen)}><label for="${id}"><bdi>${title}</bdi></label>
+${description === '' ? undefined : html`<p><bdi>${description}</bdi></p>`}
+</div>
+`;
 }
 
 export function renderStopForm(options: ServerFormOptions): Html {

@@ -2,7 +2,7 @@ import { type Html, html } from './html.js';
 import { homePath, renderDocument } from './layout.js';
 import { renderDescription, renderFailure, renderStartForm } from './server-parts.js';
 import { isLocalPath } from './text.js';
-import type { ServerState, ServerView } from './views.js';
+import type { ProfileView, ServerState, ServerView } from './views.js';
 
 export interface SpawnPageOptions {
   readonly base: string;
@@ -11,6 +11,8 @@ export interface SpawnPageOptions {
   /** Path that the visitor asked for; opened when the server is ready. `''` for the server's own. */
   readonly next: string;
   readonly server: ServerView;
+  /** What the user may start, one of them chosen; may be empty. */
+  readonly profiles: readonly ProfileView[];
 }
 
 const TITLES: Readonly<Record<ServerState, string>> = {
@@ -28,11 +30,10 @@ export function renderSpawnPage(options: SpawnPageOptions): string {
   const next = isLocalPath(options.next) ? options.next : '';
   const main = html`<section class="card">
 <h1>${TITLES[server.state]}</h1>
-<p class="lead"><bdi>${server.name === '' ? server.profileTitle : server.name}</bdi></p>
-${renderDescription(server)}
+${renderLead(options)}
 ${server.failure === undefined ? undefined : renderFailure(server.failure, false)}
-${renderText(server, next)}
-<div class="actions">${renderAction(server, next, { base, csrfToken })}<a class="button secondary" href="${homePath(base)}">Home</a></div>
+${renderText(options, next)}
+<div class="actions">${renderAction(next, options)}<a class="button secondary" href="${homePath(base)}">Home</a></div>
 </section>`;
   return renderDocument({
     base,
@@ -43,7 +44,10 @@ ${renderText(server, next)}
   });
 }
 
-function renderText(server: ServerView, next: string): Html {
+function renderText({ server, profiles }: SpawnPageOptions, next: string): Html {
+  if (isStartable(server) && profiles.length === 0) {
+    return html`<p>There is no kind of server that you may start. The administrator can change that.</p>`;
+  }
   if (server.state === 'stop') return html`<p>Wait a few seconds, then start it again.</p>`;
   if (server.state === 'ready') return html`<p>You can go on.</p>`;
   if (next === '') return html`<p>Your files are as you left them.</p>`;
@@ -51,10 +55,24 @@ function renderText(server: ServerView, next: string): Html {
 <p class="wanted"><bdi>${readablePath(next)}</bdi></p>`;
 }
 
-function renderAction(server: ServerView, next: string, of: Pick<SpawnPageOptions, 'base' | 'csrfToken'>): Html {
+/** Which server it is; of which kind only where there is no list of kinds. */
+function renderLead({ server, profiles }: SpawnPageOptions): Html | undefined {
+  const hasChoice = isStartable(server) && profiles.length > 1;
+  if (hasChoice && server.name === '') return undefined;
+  return html`<p class="lead"><bdi>${server.name === '' ? server.profileTitle : server.name}</bdi></p>
+${hasChoice ? undefined : renderDescription(server)}`;
+}
+
+function isStartable({ state }: ServerView): boolean {
+  return state === 'stopped' || state === 'failed';
+}
+
+function renderAction(next: string, { base, csrfToken, server, profiles }: SpawnPageOptions): Html | undefined {
+  if (isStartable(server) && profiles.length === 0) return undefined;
   if (server.state === 'ready') return html`<a class="button primary" href="${next || server.url}">Open</a>`;
   const label = { stopped: 'Start', failed: 'Try again', spawn: 'Show progress', stop: 'Start again' }[server.state];
-  return renderStartForm({ ...of, server, next, label, look: 'primary', busy: 'Starting…' });
+  const form = { base, csrfToken, server, next, label, look: 'primary', busy: 'Starting…' } as const;
+  return renderStartForm(isStartable(server) ? { ...form, profiles } : form);
 }
 
 /** `%20` and the like as people write them; a malformed one stays as it is. */

@@ -28,6 +28,16 @@ export interface ServerView {
   readonly failure?: FailureView;
 }
 
+/** A kind of server that the user may start. */
+export interface ProfileView {
+  readonly name: string;
+  readonly title: string;
+  /** `''` for none. */
+  readonly description: string;
+  /** Marked at first. */
+  readonly isChosen: boolean;
+}
+
 /** One step of a start; also the JSON of each `message` event of the progress stream. */
 export interface ProgressEvent {
   /** 0 to 100. */

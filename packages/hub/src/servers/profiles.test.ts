@@ -1,0 +1,120 @@
+import { parseConfig } from '@metalhub/config/load.js';
+import t from 'tap';
+import { Browser, DEFAULT_CONFIG, TestHub, until } from '../testing/test-hub.js';
+
+const PROFILES = `
+  [[profile]]
+  name = "staff"
+  title = "Large"
+  description = "For everybody who teaches."
+  allow = { groups = ["staff"] }
+  [[profile]]
+  name = "small"
+  title = "Small"
+  [[profile]]
+  name = "bobs"
+  title = "Workbench"
+  allow = { users = ["bob"] }
+`;
+
+async function openTest(t: { teardown: (end: () => Promise<void>) => void }, text = PROFILES): Promise<TestHub> {
+  const test = await TestHub.open((test) => {
+    for (const name of ['anna', 'bob']) test.pam.passwords.set(name, 'right');
+    test.config = parseConfig([{ file: 'test.toml', text: DEFAULT_CONFIG + text }]);
+  });
+  t.teardown(() => test.close());
+  return test;
+}
+
+async function logIn(test: TestHub, name: string): Promise<Browser> {
+  const browser = new Browser(test);
+  await browser.logIn(name, 'right');
+  return browser;
+}
+
+/** Values of the offered profiles, the chosen one marked. */
+function offersOf(page: string): string[] {
+  return [...page.matchAll(/<input type="radio" name="profile" value="([^"]+)"[^>]*?( checked)?>/g)].map(
+    ([, name, checked]) => `${name}${checked === undefined ? '' : '*'}`,
+  );
+}
+
+const startedProfiles = (test: TestHub): unknown[] =>
+  test.spawner.requests
+    .filter(({ method }) => method === 'StartServer')
+    .map(({ params }) => (params as { profile: string }).profile);
+
+t.test('the start page offers what the user or one of their groups may use, in the order of the file', async (t) => {
+  const test = await openTest(t);
+  const anna = await logIn(test, 'anna');
+  t.same(offersOf((await anna.get('/hub/spawn')).body), [], 'one alone is no choice');
+  t.match((await anna.get('/hub/home')).body, /Small[\s\S]*<form method="post" action="\/hub\/spawn"/);
+  test.groups.set('anna', ['users', 'staff']);
+  const page = (await anna.get('/hub/spawn')).body;
+  t.same(offersOf(page), ['staff*', 'small']);
+  t.match(page, 'For everybody who teaches.');
+  t.match((await anna.get('/hub/home')).body, '<a class="button primary" href="/hub/spawn">Start</a>');
+  t.same(offersOf((await (await logIn(test, 'bob')).get('/hub/spawn')).body), ['small*', 'bobs']);
+});
+
+t.test('what was used last is chosen the next time, also after a restart of the hub', async (t) => {
+  const test = await openTest(t);
+  test.groups.set('anna', ['staff']);
+  const anna = await logIn(test, 'anna');
+  await anna.submit('/hub/spawn', { profile: 'small' });
+  await until(() => test.context.servers.list().some(({ state }) => state.phase === 'ready'));
+  t.match((await test.admin.inject('/admin/servers')).json(), { servers: [{ profile: 'small', state: 'ready' }] });
+  await anna.submit('/hub/stop');
+  await test.stop();
+  await test.start();
+  t.same(offersOf((await anna.get('/hub/spawn')).body), ['staff', 'small*']);
+  await anna.submit('/hub/spawn');
+  await until(() => startedProfiles(test).length === 2);
+  t.same(startedProfiles(test), ['small', 'small'], 'and started when nothing else is asked for');
+});
+
+t.test('S03: what a user may not use is not started for them, whoever asks', async (t) => {
+  const test = await openTest(t);
+  const anna = await logIn(test, 'anna');
+  for (const profile of ['staff', 'bobs']) {
+    t.equal((await anna.submit('/hub/spawn', { profile })).statusCode, 403, profile);
+    const payload = { user: 'anna', profile };
+    const answer = await test.admin.inject({ method: 'POST', url: '/admin/servers/start', payload });
+    t.match([answer.statusCode, answer.json()], [403, { code: 'MH_ERR_HUB_PROFILE' }], 'an administrator');
+  }
+  t.equal((await anna.submit('/hub/spawn', { profile: 'none' })).statusCode, 400);
+  t.equal((await anna.submit('/hub/spawn', { profile: 'small', memory_max: '1T' })).statusCode, 400);
+  t.same(startedProfiles(test), []);
+});
+
+t.test('a profile that was taken away falls back to one that is left', async (t) => {
+  const test = await openTest(t);
+  test.groups.set('anna', ['staff']);
+  const anna = await logIn(test, 'anna');
+  await anna.submit('/hub/spawn', { profile: 'staff' });
+  await until(() => test.context.servers.list().some(({ state }) => state.phase === 'ready'));
+  test.groups.set('anna', []);
+  t.equal((await anna.submit('/hub/spawn')).statusCode, 303, 'what runs goes on');
+  await anna.submit('/hub/stop');
+  await anna.submit('/hub/spawn');
+  await until(() => startedProfiles(test).length === 2);
+  t.same(startedProfiles(test), ['staff', 'small']);
+});
+
+t.test('nobody is in a group that cannot be looked up, and who may start nothing is told so', async (t) => {
+  const test = await openTest(t, '[[profile]]\nname = "staff"\nallow = { groups = ["staff"] }');
+  const anna = await logIn(test, 'anna');
+  for (const groups of [[], new Error('no answer from the directory')]) {
+    test.groups.set('anna', groups);
+    const page = (await anna.get('/hub/spawn')).body;
+    t.match(page, 'no kind of server that you may start');
+    t.notMatch(page, '>Start<');
+    t.equal((await anna.submit('/hub/spawn')).statusCode, 403);
+  }
+  t.match(
+    test.logLines.map(({ message }) => message),
+    ['user logged in', 'groups of a user could not be looked up'],
+  );
+  test.groups.set('anna', ['staff']);
+  t.match((await anna.get('/hub/spawn')).body, '>Start<');
+});
