@@ -1,5 +1,5 @@
 import { parseKey, parseServerName } from '@metalhub/base/names.js';
-import { serverStatusShape } from '@metalhub/wire/spawner.js';
+import { baseOf, serverStatusShape } from '@metalhub/wire/spawner.js';
 import t from 'tap';
 import { absentStatus, interpretUnit, type UnitValues } from './server-units.js';
 
@@ -39,6 +39,24 @@ t.test('a running server of ours is told with everything the hub needs to know i
     exit_status: null,
   });
   t.same(serverStatusShape(unit.status, ''), unit.status, 'and fits the protocol');
+});
+
+t.test('below which base a server serves is told, unless its unit says nothing or nonsense of it', async (t) => {
+  const baseFrom = (value: string) => {
+    const environment = [...(running.Environment as string[]), `METALHUB_BASE=${value}`];
+    return interpretUnit(key, server, { ...running, Environment: environment }).status.base;
+  };
+  for (const base of ['', '/jupyter', '/a/b.c']) t.equal(baseFrom(base), base);
+  for (const base of ['/', 'x', '/a/', '//', '/..', '/a/../b', '/a b', '/a?b']) t.equal(baseFrom(base), undefined, base);
+  t.notOk('base' in interpretUnit(key, server, running).status);
+});
+
+t.test('the base of a path is what stands in front of the user, whatever user and server are called', async (t) => {
+  const named = parseServerName('user');
+  t.equal(baseOf('/user/anna/', server), '');
+  t.equal(baseOf('/user/user/user/', named), '');
+  t.equal(baseOf('/jupyter/user/user/', server), '/jupyter');
+  t.equal(baseOf('/a/user/b/user/anna/user/', named), '/a/user/b');
 });
 
 t.test('one that has failed tells how', async (t) => {

@@ -10,8 +10,8 @@ import {
 } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import type { BusValue } from '@metalhub/systemd/variant.js';
-import type { ServerStatus } from '@metalhub/wire/spawner.js';
-import { PROFILE_VARIABLE, START_ID_VARIABLE } from './unit-properties.js';
+import { isBase, type ServerStatus } from '@metalhub/wire/spawner.js';
+import { BASE_VARIABLE, PROFILE_VARIABLE, START_ID_VARIABLE } from './unit-properties.js';
 
 const UNIT_NAMES = ['LoadState', 'ActiveState', 'Transient', 'InvocationID', 'ActiveEnterTimestamp'] as const;
 const SERVICE_NAMES = [
@@ -113,6 +113,7 @@ function statusOf(
   const activeState = ACTIVE_STATES.find((state) => state === values.ActiveState) ?? 'maintenance';
   const invocation = Buffer.isBuffer(values.InvocationID) ? values.InvocationID.toString('hex') : '';
   const startedUsec = typeof values.ActiveEnterTimestamp === 'bigint' ? values.ActiveEnterTimestamp : 0n;
+  const base = environment.get(BASE_VARIABLE);
   const isUp = activeState === 'active' || activeState === 'reloading' || activeState === 'refreshing';
   return {
     key,
@@ -124,6 +125,7 @@ function statusOf(
     started_at_ms: isUp && startedUsec > 0n ? Number(startedUsec / 1000n) : null,
     result: typeof values.Result === 'string' && values.Result !== '' ? values.Result : null,
     exit_status: values.ExecMainCode === 0 ? null : Number(values.ExecMainStatus),
+    ...(base !== undefined && isBase(base) && { base }),
   };
 }
 

@@ -21,6 +21,7 @@ function input(changes: Partial<ServerUnitInput> = {}): ServerUnitInput {
     server: parseServerName(''),
     uid: 70_001,
     startId: 'a'.repeat(32),
+    base: '/jupyter',
     credentialFile: '/run/metalhub-spawner/cred/anna/server.json',
     profile,
     timeouts: { start_timeout_sec: 60, stop_timeout_sec: 20 },

@@ -28,6 +28,8 @@ export const LAUNCHER = '/usr/lib/metalhub/launcher.py';
 export const CREDENTIAL_NAME = 'server.json';
 export const START_ID_VARIABLE = 'METALHUB_START_ID';
 export const PROFILE_VARIABLE = 'METALHUB_PROFILE';
+/** The path of public_url, which an administrator wrote: the hub may have lost it, and the server cannot be told another. */
+export const BASE_VARIABLE = 'METALHUB_BASE';
 /** Seconds after which the launcher ends a server that hangs in its stop. */
 const STOP_VARIABLE = 'METALHUB_STOP_SEC';
 /** That much earlier than systemd does, or after half of a short time: then the unit has not failed. */
@@ -39,6 +41,8 @@ export interface ServerUnitInput extends UserUnitInput {
   readonly server: ServerName;
   /** 32 hex digits. */
   readonly startId: string;
+  /** See `baseOf` in packages/wire spawner.ts. */
+  readonly base: string;
   /** Root-only file with the token. */
   readonly credentialFile: string;
   readonly timeouts: SpawnerConfig['server'];
@@ -90,7 +94,7 @@ function serviceProperties({ key, server, timeouts }: ServerUnitInput, socket: s
 }
 
 function commandProperties(input: ServerUnitInput): UnitProperty[] {
-  const { startId, credentialFile, profile, timeouts } = input;
+  const { startId, base, credentialFile, profile, timeouts } = input;
   return [
     execStartEx([profile.python, '-I', LAUNCHER]),
     pairs('LoadCredential', [[CREDENTIAL_NAME, credentialFile]]),
@@ -98,6 +102,7 @@ function commandProperties(input: ServerUnitInput): UnitProperty[] {
       ...userEnvironment(input),
       [START_ID_VARIABLE]: startId,
       [PROFILE_VARIABLE]: profile.name,
+      [BASE_VARIABLE]: base,
       [STOP_VARIABLE]: String(stopPatienceSec(timeouts.stop_timeout_sec)),
     }),
   ];

@@ -161,3 +161,24 @@ t.test('a server keeps the address it was started with when the base changes', a
   await until(() => test.proxy.routes.has(`${BASE}/user/anna/`));
   t.equal(test.proxy.routes.size, 1, 'the next start is below the new base');
 });
+
+t.test('a server that runs below an earlier base keeps its address when the database is lost, too', async (t) => {
+  const test = await open(t, '');
+  const anna = new Browser(test);
+  await anna.logIn('anna', 'right');
+  await anna.submit('/hub/spawn');
+  await until(() => test.proxy.routes.has('/user/anna/'));
+  await test.stop();
+  test.loseDatabase();
+  test.config = withPath(BASE);
+  await test.start();
+  const again = new Browser(test);
+  await again.logIn('anna', 'right');
+  await again.submit('/hub/spawn');
+  await until(() => test.context.servers.list().some(({ state }) => state.phase === 'ready'));
+  t.same([...test.proxy.routes.keys()], ['/user/anna/'], 'the unit says where it serves');
+  await test.stop();
+  await test.start();
+  await until(() => test.context.servers.isSettled);
+  t.same(test.context.servers.list()[0]?.path, '/user/anna/', 'and the database knows it again');
+});

@@ -1,5 +1,5 @@
-import { IDENTITY_PATTERN, type Identity, isKey, isServerName } from '@metalhub/base/names.js';
-import { guarded, integer, list, nullable, object, oneOf, type Shaped, text } from '@metalhub/base/shape.js';
+import { IDENTITY_PATTERN, type Identity, isKey, isServerName, type ServerName } from '@metalhub/base/names.js';
+import { guarded, integer, list, nullable, object, oneOf, optional, type Shaped, text } from '@metalhub/base/shape.js';
 import { defineProtocol, noEvents } from './protocol.js';
 
 /** hub → hub-spawner. The hub says who and which profile; what runs, as whom and in which sandbox is root's to say. */
@@ -14,6 +14,19 @@ export const PROFILE_NAME_PATTERN = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 /** No `.` or `..` segment: a browser would resolve it away. */
 export const BASE_URL_PATTERN =
   /^(?:\/(?!\.{1,2}\/)[A-Za-z0-9._~-]+)*\/user\/(?!\.{1,2}\/)(?:[A-Za-z0-9._~@-]|%[0-9A-F]{2})+\/(?:[a-z0-9-]+\/)?$/;
+
+/** The part of it in front of `/user/`: the path that public_url had at the start, empty without one. */
+const BASE_PATTERN = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._~-]+)*$/;
+
+/** The base of a path of {@link BASE_URL_PATTERN}. @param server whose path it is: a user or a server may be called `user` */
+export function baseOf(baseUrl: string, server: ServerName): string {
+  const user = server === '' ? baseUrl : baseUrl.slice(0, -`${server}/`.length);
+  return user.replace(/\/user\/[^/]+\/$/, '');
+}
+
+export function isBase(text: string): boolean {
+  return BASE_PATTERN.test(text);
+}
 
 export const serverStatusShape = object({
   key,
@@ -40,6 +53,8 @@ export const serverStatusShape = object({
   result: nullable(text({ pattern: /^[a-z-]{1,40}$/, max: 40 })),
   /** Exit status or signal number of the main process, null while it runs. */
   exit_status: nullable(integer(0, 255)),
+  /** Below which base it serves, as {@link baseOf} has it; absent when the unit is not loaded. */
+  base: optional(text({ pattern: BASE_PATTERN, max: 4096 })),
 });
 export type ServerStatus = Shaped<typeof serverStatusShape>;
 

@@ -3,7 +3,7 @@ import { accountName, type ServerId, serverId, serviceUnit, socketUnit, userSlic
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { ParamsOf } from '@metalhub/wire/protocol.js';
 import type { RequestContext } from '@metalhub/wire/server.js';
-import type { ServerStatus, SpawnerRequests } from '@metalhub/wire/spawner.js';
+import { baseOf, type ServerStatus, type SpawnerRequests } from '@metalhub/wire/spawner.js';
 import type { SpawnerContext, StartStage } from '../context.js';
 import { removeCredential, writeCredential } from '../credentials.js';
 import { checkHome, homePlaces, isHomeDiskFull } from '../home.js';
@@ -151,9 +151,10 @@ async function startUnits(start: Start): Promise<ServerStatus> {
       run.signal.throwIfAborted();
       const { uid } = lease;
       const timeouts = config.server;
+      const base = baseOf(base_url, server);
       await runStartJob(
         start,
-        serverUnits({ key, server, uid, startId, credentialFile, profile, timeouts, makesSlice }),
+        serverUnits({ key, server, uid, startId, base, credentialFile, profile, timeouts, makesSlice }),
       );
     } finally {
       context.slices.release(key);

@@ -232,6 +232,8 @@ export class UserServer {
       });
     }
     if (!this.#isSpawning(startId)) return;
+    // It may have been running already, below another base, and the database have been lost.
+    this.#base = status.base ?? this.#base;
     this.#opening = run;
     this.#feed.step('route');
     try {

@@ -12,7 +12,7 @@ import { type PamOutcome, pamProtocol } from '@metalhub/wire/pam.js';
 import type { RouteReport, RouteRequest } from '@metalhub/wire/proxy-api.js';
 import { serveOnce } from '@metalhub/wire/serve-once.js';
 import { type Handlers, type RequestContext, serveWire } from '@metalhub/wire/server.js';
-import { type ServerStatus, type SpawnerRequests, spawnerProtocol } from '@metalhub/wire/spawner.js';
+import { baseOf, type ServerStatus, type SpawnerRequests, spawnerProtocol } from '@metalhub/wire/spawner.js';
 import type { StartRequest, WatchEvent } from '../clients/spawner-client.js';
 
 /** For tests: programs at the other end of the hub's sockets that speak the protocols and do as they are told. */
@@ -89,6 +89,7 @@ export class SpawnerPeer {
       start_id: request.start_id,
       profile: request.profile,
       started_at_ms: Date.now(),
+      base: baseOf(request.base_url, request.server),
     });
   }
 

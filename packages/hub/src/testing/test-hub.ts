@@ -151,6 +151,11 @@ export class TestHub {
     this.#admin = await makeAdminApp(this.context);
   }
 
+  /** While it is stopped. */
+  loseDatabase(): void {
+    for (const end of ['', '-wal', '-shm']) rmSync(join(this.directory, `hub.sqlite${end}`), { force: true });
+  }
+
   /** As `systemctl restart hub` does. */
   async stop(): Promise<void> {
     await this.#app?.close();
