@@ -47,7 +47,8 @@ t.test('below which base a server serves is told, unless its unit says nothing o
     return interpretUnit(key, server, { ...running, Environment: environment }).status.base;
   };
   for (const base of ['', '/jupyter', '/a/b.c']) t.equal(baseFrom(base), base);
-  for (const base of ['/', 'x', '/a/', '//', '/..', '/a/../b', '/a b', '/a?b']) t.equal(baseFrom(base), undefined, base);
+  for (const base of ['/', 'x', '/a/', '//', '/..', '/a/../b', '/a b', '/a?b'])
+    t.equal(baseFrom(base), undefined, base);
   t.notOk('base' in interpretUnit(key, server, running).status);
 });
 
