@@ -113,7 +113,8 @@ export class Exchange implements UpstreamUser {
     this.#standstill ??= new Standstill();
     const silentMs = this.#standstill.look(bytesMoved(this.#options.client) + bytesMoved(upstream.stream), nowMs);
     const hasBegun = this.#answer !== undefined;
-    if (silentMs < (hasBegun ? limits.streamMs : limits.answerMs)) return;
+    const answerMs = this.#options.by.isHub ? limits.hubAnswerMs : limits.answerMs;
+    if (silentMs < (hasBegun ? limits.streamMs : answerMs)) return;
     this.#upstream = undefined;
     upstream.destroy();
     this.#end(hasBegun ? { kind: 'broken', reason: 'nothing moved for long' } : { kind: 'timeout' });

@@ -1,15 +1,16 @@
 import { renameSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MINUTE_MS } from '@metalhub/base/time.js';
+import { DAY_MS, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import t from 'tap';
+import { defaultRoute } from './proxy-state.js';
 import { DEFAULT_STALL_LIMITS } from './stall.js';
 import { startFront } from './testing/front.js';
 import { ask, fieldOf, openClient, startProxy, statusOf } from './testing/proxy.js';
 import { ticketClaims } from './testing/tickets.js';
 import { ok, startUpstream } from './testing/upstream.js';
 
-const { answerMs, streamMs } = DEFAULT_STALL_LIMITS;
+const { answerMs, hubAnswerMs, streamMs } = DEFAULT_STALL_LIMITS;
 const SWITCH =
   'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n';
 
@@ -117,6 +118,113 @@ t.test(
     t.match(proxy.worker.report().counters, { 'requests|server|200': 1, 'upstream_errors|server|broken': 1 });
   },
 );
+
+t.test('R08: a clock that is set cuts nothing off, and keeps nothing open', async (t) => {
+  const { proxy, cookie } = await startFront(t, (_head, socket) => {
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf');
+  });
+  const client = openClient(proxy.port, get(proxy.port, cookie));
+  await client.waitFor('half');
+  for (const days of [0, 1, -1, 400]) {
+    proxy.clock.jumpMs = days * DAY_MS;
+    proxy.worker.checkStalls();
+    await sleep(20);
+    t.notOk(client.socket.destroyed, `${days} days`);
+  }
+  proxy.clock.jumpMs = -DAY_MS;
+  proxy.clock.offsetMs = streamMs + MINUTE_MS;
+  proxy.worker.checkStalls();
+  t.match(await client.closed, /half$/);
+});
+
+t.test('a hub that takes a request and says nothing is reported after 20 s, a service has its time', async (t) => {
+  const proxy = await startProxy();
+  t.teardown(() => proxy.close());
+  const hub = await startUpstream(proxy.hubPath, () => undefined);
+  t.teardown(() => hub.close());
+  const path = `${proxy.directory}/service.sock`;
+  const gone: Promise<unknown>[] = [];
+  const service = await startUpstream(path, (_head, socket) => {
+    gone.push(new Promise((resolve) => socket.once('close', resolve)));
+  });
+  t.teardown(() => service.close());
+  const target = { kind: 'unix' as const, path };
+  await proxy.setState({ routes: [{ ...defaultRoute(path), prefix: '/services/slow/', target }] });
+  const toHub = ask(proxy.port, 'GET /hub/home', ['Accept: text/html']);
+  const toService = ask(proxy.port, 'GET /services/slow/');
+  await hub.waitFor('/hub/home');
+  await service.waitFor('/services/slow/');
+  proxy.worker.checkStalls();
+  proxy.clock.offsetMs = hubAnswerMs - SECOND_MS;
+  proxy.worker.checkStalls();
+  proxy.clock.offsetMs = hubAnswerMs + SECOND_MS;
+  proxy.worker.checkStalls();
+  const away = await toHub;
+  t.equal(statusOf(away), 503);
+  t.match(away, 'The hub is restarting');
+  proxy.clock.offsetMs = answerMs - MINUTE_MS;
+  proxy.worker.checkStalls();
+  t.equal(service.connections, 1);
+  proxy.clock.offsetMs = answerMs + MINUTE_MS;
+  proxy.worker.checkStalls();
+  t.equal(statusOf(await toService), 504);
+  await Promise.all(gone);
+  t.match(proxy.worker.report().counters, {
+    'upstream_errors|hub|timeout': 1,
+    'upstream_errors|service|timeout': 1,
+  });
+});
+
+t.test(
+  'who leaves before a service has begun to answer takes the request along, and asks no second time',
+  async (t) => {
+    const proxy = await startProxy();
+    t.teardown(() => proxy.close());
+    const gone: Promise<unknown>[] = [];
+    const hub = await startUpstream(proxy.hubPath, (_head, socket) => {
+      gone.push(new Promise((resolve) => socket.once('close', resolve)));
+    });
+    t.teardown(() => hub.close());
+    for (const [index, method] of ['GET', 'POST'].entries()) {
+      const head = `${method} /hub/${index} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n`;
+      const client = openClient(proxy.port, head);
+      await hub.waitFor(`/hub/${index}`);
+      client.socket.destroy();
+      await gone[index];
+    }
+    await sleep(200);
+    t.equal(hub.connections, 2);
+    t.notMatch(JSON.stringify(proxy.worker.report().counters), 'upstream_errors');
+  },
+);
+
+t.test('a service may be silent in its answer as long as a server, whatever it calls its events', async (t) => {
+  const types = [
+    'text/event-stream',
+    'text/event-stream; charset=utf-8',
+    'Text/Event-Stream;charset=UTF-8',
+    'text/plain',
+  ];
+  const proxy = await startProxy();
+  t.teardown(() => proxy.close());
+  const hub = await startUpstream(proxy.hubPath, (head, socket) => {
+    const type = types[Number(/\/hub\/(\d)/.exec(head)?.[1])];
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\nConnection: close\r\n\r\ndata: 1\n\n`);
+  });
+  t.teardown(() => hub.close());
+  const clients = types.map((_, index) =>
+    openClient(proxy.port, `GET /hub/${index} HTTP/1.1\r\nHost: localhost\r\n\r\n`),
+  );
+  for (const client of clients) await client.waitFor('data: 1\n\n');
+  proxy.worker.checkStalls();
+  proxy.clock.offsetMs = streamMs - MINUTE_MS;
+  proxy.worker.checkStalls();
+  await sleep(50);
+  for (const [index, { socket }] of clients.entries()) t.notOk(socket.destroyed, types[index] ?? '');
+  proxy.clock.offsetMs = streamMs + MINUTE_MS;
+  proxy.worker.checkStalls();
+  for (const client of clients) t.notMatch(await client.closed, /0\r\n\r\n$/, 'cut off');
+});
 
 t.test('a server that dies before, in or after its head: 502 until the answer has begun, then the end', async (t) => {
   const deaths: [string, string, RegExp][] = [

@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events';
-import { Agent } from 'node:http';
 import { type Duplex, duplexPair, type Readable } from 'node:stream';
 import httpProxy from '@fastify/http-proxy';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { ErrorPages } from './error-pages.js';
+import { ForwardAgent } from './forward-agent.js';
 import { type Answer, hubAway, serverAway } from './pages.js';
 import type { Settings } from './settings.js';
 import { formatTarget } from './target.js';
@@ -16,9 +16,8 @@ export const TARGET_FIELD = 'X-Metalhub-Target';
 /** Says whether the visitor looks at a page; decided by the strict front. */
 export const NAVIGATION_FIELD = 'X-Metalhub-Navigation';
 
-// A hub that cannot start leaves its visitors in its socket's backlog: after this they are told instead. Event streams
-// are exempt. Above what a login may take that asks a slow directory.
-const SILENCE_TIMEOUT_MS = 20_000;
+// Who says nothing is given up by the strict front, which knows what it waits for (see StallLimits). 0 would mean ten seconds.
+const NO_TIMEOUT_MS = 2 ** 31 - 1;
 const METHODS = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT', 'OPTIONS'];
 
 export interface ForwardEvents {
@@ -49,6 +48,7 @@ export class HubForward {
   ): Promise<HubForward> {
     const failures = new EventEmitter<ForwardEvents>();
     const failed = new WeakSet<FastifyReply>();
+    const agent = new ForwardAgent();
     const app = Fastify({
       logger: false,
       requestTimeout: 0,
@@ -64,7 +64,7 @@ export class HubForward {
       prefix: '/',
       httpMethods: METHODS,
       undici: false,
-      http: { requestOptions: { agent: new Agent({ keepAlive: false }), timeout: SILENCE_TIMEOUT_MS } },
+      http: { requestOptions: { agent, timeout: NO_TIMEOUT_MS } },
       disableRequestLogging: true,
       // With the prefix `/` it would turn `/hub/` into `//hub/`, another host.
       internalRewriteLocationHeader: false,
@@ -74,7 +74,11 @@ export class HubForward {
       replyOptions: {
         retriesCount: 1,
         getUpstream: (request: FastifyRequest) => formatSocket(targetOf(request, hubSocketPath)),
-        rewriteRequestHeaders: (request: FastifyRequest, headers: Record<string, unknown>) => rewrite(request, headers),
+        rewriteRequestHeaders: (request: FastifyRequest, headers: Record<string, unknown>) => {
+          const fields = rewrite(request, headers);
+          agent.bind(fields, request.raw.socket);
+          return fields;
+        },
         rewriteHeaders: (headers: Record<string, unknown>) => withoutHopByHop(headers),
         onResponse: (_request: FastifyRequest, reply: FastifyReply, response: { stream: Readable }) => {
           // Called also after an answer that had no valid status.
@@ -84,6 +88,8 @@ export class HubForward {
           reply.raw.flushHeaders();
         },
         onError: (reply: FastifyReply, { error }: { error: Error }) => {
+          // Nobody waits for it any more.
+          if (reply.raw.socket?.destroyed !== false) return;
           log.debug('no whole answer from upstream', { err: error });
           // Of one request there may be several errors.
           if (failed.has(reply)) return;
@@ -126,9 +132,7 @@ function formatSocket(path: string): string {
   return formatTarget({ kind: 'unix', path });
 }
 
-/** Of what the forwarder makes of it, only the status tells a time-out. */
 function failureOf(error: Error): UpstreamError {
-  if ('statusCode' in error && error.statusCode === 504) return 'timeout';
   const code = systemErrorCode(error.cause) ?? '';
   return ['ENOENT', 'ECONNREFUSED', 'EAGAIN', 'EACCES'].includes(code) ? 'unreachable' : 'invalid';
 }
@@ -143,6 +147,8 @@ function rewrite(request: FastifyRequest, headers: Record<string, unknown>): Rec
   const rewritten: Record<string, unknown> = { ...headers, host: request.headers.host };
   delete rewritten[TARGET_FIELD.toLowerCase()];
   delete rewritten[NAVIGATION_FIELD.toLowerCase()];
+  // The library would make another object without it.
+  delete rewritten['connection'];
   if (request.method === 'GET' || request.method === 'HEAD') {
     delete rewritten['content-length'];
     delete rewritten['transfer-encoding'];

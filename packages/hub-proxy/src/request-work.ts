@@ -79,7 +79,8 @@ export function failureAnswer(
 ): Answer {
   const { hub_socket_path: hubSocketPath, base_path: base = '' } = settings;
   const isPage = isNavigation(head);
-  if (kind === 'timeout') return gatewayTimeout(isPage, base);
-  if (route.prefix === '/' || isUnixTarget(route.target, hubSocketPath)) return hubAway(isPage);
+  const isOfHub = isUnixTarget(route.target, hubSocketPath);
+  if (kind === 'timeout' && !isOfHub) return gatewayTimeout(isPage, base);
+  if (route.prefix === '/' || isOfHub) return hubAway(isPage);
   return kind === 'unreachable' ? serverAway(isPage, base) : badGateway(isPage, base);
 }

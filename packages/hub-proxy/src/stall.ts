@@ -1,13 +1,22 @@
-import { HOUR_MS, MINUTE_MS } from '@metalhub/base/time.js';
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 
 /** How long neither side of a request may move a byte before it is given up, in milliseconds. */
 export interface StallLimits {
   /** While there is no answer: a server of a user may compute for minutes. */
   readonly answerMs: number;
+  /**
+   * The same for the hub. When it cannot start its visitors are left in its socket's backlog, and are told instead. Above
+   * what a login may take that asks a slow directory.
+   */
+  readonly hubAnswerMs: number;
   /** In the middle of an answer: event streams may say nothing for long. */
   readonly streamMs: number;
 }
-export const DEFAULT_STALL_LIMITS: StallLimits = { answerMs: 10 * MINUTE_MS, streamMs: HOUR_MS };
+export const DEFAULT_STALL_LIMITS: StallLimits = {
+  answerMs: 10 * MINUTE_MS,
+  hubAnswerMs: 20 * SECOND_MS,
+  streamMs: HOUR_MS,
+};
 /** How often is looked; no timer is set per request. */
 export const STALL_SWEEP_MS = 5000;
 

@@ -204,6 +204,7 @@ export class Worker {
   checkStalls(): void {
     const { settings, clock } = this.#options;
     this.#context.work.checkStalls(clock.monotonicMs(), {
+      ...DEFAULT_STALL_LIMITS,
       answerMs: settings.answer_timeout_ms ?? DEFAULT_STALL_LIMITS.answerMs,
       streamMs: settings.stream_timeout_ms ?? DEFAULT_STALL_LIMITS.streamMs,
     });

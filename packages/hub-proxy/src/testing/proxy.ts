@@ -12,8 +12,10 @@ import { makeHubKey, type TestHubKey } from './tickets.js';
 /** A clock that stands at a time of the test's choosing and goes on from there. */
 export class TestClock implements Clock {
   offsetMs = 0;
+  /** By how much somebody has set the wall clock. */
+  jumpMs = 0;
   nowMs(): number {
-    return Date.now() + this.offsetMs;
+    return Date.now() + this.offsetMs + this.jumpMs;
   }
   monotonicMs(): number {
     return performance.now() + this.offsetMs;
