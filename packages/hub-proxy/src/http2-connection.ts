@@ -7,7 +7,9 @@ import {
 import type { TLSSocket } from 'node:tls';
 import { ClientConnection } from './client-connection.js';
 import type { ConnectionLimit } from './connection-limit.js';
+import type { Expiring } from './deadlines.js';
 import type { Arrival } from './edge.js';
+import { Http2Budget } from './http2-budget.js';
 import { http1Request } from './http2-request-head.js';
 import { NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM } from './http2-response.js';
 import { Http2StreamSocket } from './http2-stream-socket.js';
@@ -28,6 +30,8 @@ const CONNECTION_WINDOW = 1024 * 1024;
 /** Requests that a client cancels: a page that is left cancels some, an attack nothing else (CVE-2023-44487). */
 const CANCEL_BURST = 200;
 const CANCELS_PER_SEC = 20;
+/** How often is looked at what has come. */
+const LOOK_MS = 500;
 
 const OPTIONS: ServerOptions = {
   // One more than the strict front takes, so that it is the one to answer.
@@ -46,7 +50,7 @@ const OPTIONS: ServerOptions = {
 };
 
 /** A browser's connection of HTTP/2: each of its streams is a request for the strict front. */
-export class Http2Connection implements OpenConnection {
+export class Http2Connection implements OpenConnection, Expiring {
   readonly #socket: TLSSocket;
   readonly #session: ServerHttp2Session;
   readonly #context: WorkerContext;
@@ -57,6 +61,13 @@ export class Http2Connection implements OpenConnection {
   #isLastFlight = false;
   #cancels = 0;
   #cancelsAtMs = performance.now();
+  /** See {@link Deadlines}. */
+  deadlineMs: number;
+  readonly #budget: Http2Budget;
+  readonly #open = new Set<Http2StreamSocket>();
+  /** As in {@link Http2Traffic}, of requests that are over. */
+  #usefulBytes = 0;
+  #frames = 0;
 
   /** @param limit counts streams like connections: each may need a descriptor */
   constructor(socket: TLSSocket, context: WorkerContext, arrival: Arrival, limit: ConnectionLimit) {
@@ -67,7 +78,10 @@ export class Http2Connection implements OpenConnection {
     const session = performServerHandshake(socket, OPTIONS);
     this.#session = session;
     session.on('error', () => session.destroy());
-    socket.once('close', () => clearTimeout(this.#timer));
+    socket.once('close', () => {
+      clearTimeout(this.#timer);
+      context.deadlines.delete(this);
+    });
     // The connection may be half-open; HTTP/2 has no use for that.
     socket.once('end', () => session.destroy());
     session.on('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW));
@@ -75,6 +89,22 @@ export class Http2Connection implements OpenConnection {
       this.#onStream(stream, flags, raw),
     );
     this.#leaveIn(context.edge.timeouts.headMs);
+    this.#budget = new Http2Budget(context.deadlines.nowMs);
+    this.deadlineMs = context.deadlines.after(LOOK_MS);
+    context.deadlines.add(this);
+  }
+
+  onDeadline(): void {
+    const { deadlines, refusals } = this.#context;
+    this.deadlineMs = deadlines.after(LOOK_MS);
+    let [useful, frames] = [this.#usefulBytes, this.#frames];
+    for (const open of this.#open) {
+      useful += open.bytesRead + open.bytesWritten;
+      frames += open.frames;
+    }
+    if (this.#budget.allows({ received: this.#socket.bytesRead, useful, frames }, deadlines.nowMs)) return;
+    refusals.note(429, 'too much of HTTP/2 that is no request, or in tiny pieces', this.#arrival.peer);
+    this.#session.destroy();
   }
 
   closeIfIdle(): void {
@@ -112,7 +142,15 @@ export class Http2Connection implements OpenConnection {
       this.#context.metrics.refused(400);
       return stream.close(NGHTTP2_PROTOCOL_ERROR);
     }
-    new ClientConnection(new Http2StreamSocket(stream, request), this.#context, this.#arrival);
+    this.#usefulBytes += request.head.length;
+    const socket = new Http2StreamSocket(stream, request);
+    this.#open.add(socket);
+    stream.once('close', () => {
+      this.#open.delete(socket);
+      this.#usefulBytes += socket.bytesRead + socket.bytesWritten;
+      this.#frames += socket.frames;
+    });
+    new ClientConnection(socket, this.#context, this.#arrival);
   }
 
   #idleMs(): number {

@@ -14,6 +14,8 @@ export class Http2StreamSocket extends Duplex implements ClientSocket {
   /** As of a connection: whether something moves is told by them. */
   bytesRead = 0;
   bytesWritten = 0;
+  /** Frames of the body that have come, also those that wait to be read. */
+  frames = 0;
   readonly #stream: ServerHttp2Stream;
   readonly #request: Http1Request;
   readonly #response: Http2Response;
@@ -32,6 +34,12 @@ export class Http2StreamSocket extends Duplex implements ClientSocket {
     stream.once('close', () => this.destroy());
     this.push(Buffer.from(request.head, 'latin1'));
     if (this.#isRequestComplete) return;
+    // Each frame becomes a Buffer of its own that waits here, up to the window: a paused stream tells nobody.
+    const push = stream.push.bind(stream);
+    stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+      this.frames++;
+      return push(chunk, encoding);
+    };
     stream.on('data', (chunk: Buffer) => this.#onData(chunk));
     // They come when they are received: what is behind them in time may still wait to be read.
     stream.on('trailers', (_fields: unknown, _flags: number, raw?: readonly string[]) => {
