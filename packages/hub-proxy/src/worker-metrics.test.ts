@@ -1,6 +1,9 @@
 import { closeSync, openSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import t from 'tap';
 import { startFront } from './testing/front.js';
+import { certificate, openSession, request, startHttp2Front } from './testing/http2-client.js';
 import { ask, exchangeBytes, openClient, statusOf } from './testing/proxy.js';
 import { ok } from './testing/upstream.js';
 import { openDescriptors } from './worker-metrics.js';
@@ -68,6 +71,68 @@ t.test('bytes are those of the connections, of WebSockets apart, also while they
   client.socket.destroy();
   while (proxy.worker.report().connections > 0) await new Promise((resolve) => setTimeout(resolve, 10));
   t.match(proxy.worker.report(), { tunnels: 0, counters: expected });
+});
+
+t.test('over TLS and HTTP/2 everything is counted as it is without them', async (t) => {
+  const size = 2_000_000;
+  const front = await startHttp2Front(t, (head, socket) => {
+    if (!head.includes('/ws')) return void socket.write(ok('z'.repeat(size)));
+    socket.write(SWITCH);
+    socket.on('data', (chunk) => socket.write(chunk));
+  });
+  const { proxy, cookie } = front;
+  const counters = (): Record<string, number> => ({ ...proxy.worker.report().counters });
+  let before = counters();
+  /** Since the last call; {@link name} may be missing as long as it is 0. */
+  const grown = (name: string): number => (counters()[name] ?? 0) - (before[name] ?? 0);
+  const isAbout = (bytes: number, name: string): void => {
+    const found = grown(name);
+    t.ok(found > bytes && found < bytes * 1.05 + 4000, `${name}: ${found}`);
+  };
+  const session = openSession(front);
+  const put = { ':method': 'PUT', origin: 'https://hub.example.org' };
+  t.match(await request(session, front, put, 'x'.repeat(size)), { status: 200 });
+  for (const when of ['open', 'closed']) {
+    for (const name of ['bytes|received', 'bytes|sent']) isAbout(size, name);
+    t.equal(grown('connections'), 1, when);
+    if (when === 'open') session.destroy();
+    while (when === 'open' && proxy.worker.report().connections > 0) await sleep(10);
+  }
+  t.equal(grown('requests|server|200'), 1);
+  t.equal(grown('requests|none|400'), 0);
+
+  before = counters();
+  const options = { port: proxy.port, host: '127.0.0.1', ca: certificate.cert, servername: 'hub.example.org' };
+  const client = connectTls({ ...options, ALPNProtocols: ['http/1.1'] });
+  let got = 0;
+  client.on('data', (chunk: Buffer) => {
+    got += chunk.length;
+  });
+  const head = (line: string, fields: readonly string[]): string =>
+    [line, 'Host: hub.example.org', cookie, 'Origin: https://hub.example.org', ...fields, '', ''].join('\r\n');
+  client.write(head('PUT /user/anna/x HTTP/1.1', [`Content-Length: ${size}`]) + 'x'.repeat(size));
+  while (got < size) await sleep(10);
+  for (const name of ['bytes|received', 'bytes|sent']) isAbout(size, name);
+  t.equal(grown('connections'), 1);
+  t.equal(grown('requests|server|200'), 1);
+
+  before = counters();
+  got = 0;
+  const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: eA=='];
+  client.write(head('GET /user/anna/ws HTTP/1.1', upgrade));
+  while (got === 0) await sleep(10);
+  got = 0;
+  client.write('w'.repeat(size));
+  while (got < size) await sleep(10);
+  t.match([grown('tunnels'), grown('upgrades'), proxy.worker.report().tunnels], [1, 1, 1]);
+  for (const when of ['open', 'closed']) {
+    for (const way of ['received', 'sent']) {
+      t.equal(grown(`tunnel_bytes|${way}`), size, when);
+      isAbout(size, `bytes|${way}`);
+    }
+    if (when === 'open') client.destroy();
+    while (when === 'open' && proxy.worker.report().connections > 0) await sleep(10);
+  }
 });
 
 t.test('what goes wrong upstream is counted by kind', async (t) => {
