@@ -6,12 +6,14 @@ import { join } from 'node:path';
 import { defaultRoute } from '../proxy-state.js';
 import { RouteTable } from '../route-table.js';
 import { makeRequest } from './message-maker.js';
+import { answersConfiguration, compareAnswers } from './nginx-answers.js';
 import { Random } from './random.js';
 import { pairsOf, type ReadRequest, readOurs } from './readers.js';
 
 /**
  * By hand, where nginx runs: `node differential-main.js PORT DIRECTORY [COUNT] [SEED]` writes the configuration for nginx into the directory,
- * waits until it listens on the port, and compares its reading of random requests with ours. scripts/fuzz-nginx starts both.
+ * waits until it listens on the port, and compares its reading of random requests, and of random answers, with ours. scripts/fuzz-nginx
+ * starts both.
  */
 const [port = '18500', directory = mkdtempSync(join(tmpdir(), 'fuzz-')), count = '5000', seed = '1'] =
   process.argv.slice(2);
@@ -53,6 +55,7 @@ function writeConfiguration(): void {
   const location = (path: string, route: string): string =>
     `location ${path} { proxy_pass http://upstream; proxy_http_version 1.1; proxy_set_header Host $http_host;
        proxy_set_header X-Route ${route}; proxy_set_header Upgrade $http_upgrade; }`;
+  const answers = answersConfiguration(directory);
   writeFileSync(
     join(directory, 'nginx.conf'),
     `daemon off; user root; worker_processes 1; error_log ${directory}/error.log; pid ${directory}/nginx.pid;
@@ -60,7 +63,8 @@ events { worker_connections 1000; }
 http { access_log off; underscores_in_headers on; ignore_invalid_headers off; lingering_close off;
   client_body_temp_path ${directory}/body; proxy_temp_path ${directory}/proxy;
   upstream upstream { server unix:${upstreamPath}; }
-  server { listen 127.0.0.1:${port}; ${location('/', '/')} ${location('/user/anna/', '/user/anna/')} } }
+  ${answers.upstream}
+  server { listen 127.0.0.1:${port}; ${location('/', '/')} ${location('/user/anna/', '/user/anna/')} ${answers.location} } }
 `,
   );
 }
@@ -151,7 +155,11 @@ async function main(): Promise<void> {
   console.log(
     `${compared} accepted requests compared, ${refused} left out for a method that one of them refuses, ${differing} read differently`,
   );
-  process.exit(differing === 0 ? 0 : 1);
+  const answers = await compareAnswers(directory, Number(port), random, Number(count));
+  console.log(
+    `${answers.compared} accepted answers compared, ${answers.refused} left out that nginx refuses, ${answers.differing} read differently`,
+  );
+  process.exit(differing + answers.differing === 0 ? 0 : 1);
 }
 
 await main();
