@@ -1,16 +1,19 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { list, object, type Shape, text } from '@metalhub/base/shape.js';
+import { list, object, optional, type Shaped, text, tolerant } from '@metalhub/base/shape.js';
+import { ActivityLedger } from './activity-ledger.js';
+import { routeActivityShape } from './generation-protocol.js';
 import { addCounters, type Counters, countersShape } from './metrics-counters.js';
+import { MAX_ROUTES } from './proxy-state.js';
+import { readRunFile, removeRunFile, writeRunFile } from './run-file.js';
 
 /** What {@link CounterLedger} keeps over a restart of the supervisor. */
 const LEDGER_FILE = 'counters.json';
-/** A worker's last word: what it had counted at its end. */
+/** A worker's last word: what it had counted, and when routes were used, at its end. */
 const FINAL_NAME = /^([1-9][0-9.]{0,30})\.counters$/;
 /** More than may live at once; of more that ended without a last word the oldest are added up. */
 const MAX_LAST_KNOWN = 128;
 const MAX_FINISHED = 1000;
-const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
 const idShape = text({ pattern: /^[0-9]{1,16}(?:\.[0-9]{1,16}){2}$/, max: 60 });
 const ledgerShape = object({
@@ -19,7 +22,14 @@ const ledgerShape = object({
   finished: list(idShape, MAX_FINISHED),
   last_known: list(object({ id: idShape, counters: countersShape }), MAX_LAST_KNOWN),
 });
-const finalShape = object({ id: idShape, counters: countersShape });
+const finalShape = tolerant(
+  object({
+    id: idShape,
+    counters: countersShape,
+    /** Workers of earlier versions did not say. */
+    activity: optional(list(routeActivityShape, MAX_ROUTES + 1)),
+  }),
+);
 
 /** Part of a worker's report. Numbers of generations begin anew when none is left, so the start belongs to the name. */
 export interface Counted {
@@ -27,15 +37,18 @@ export interface Counted {
   readonly pid: number;
   readonly started_ms: number;
   readonly counters?: Counters;
+  readonly activity?: readonly Shaped<typeof routeActivityShape>[];
 }
 
 /**
  * Adds up what generations have counted, of those that have ended, too: what Prometheus reads must not go back because a
- * worker ends. It outlives the supervisor in a file below /run. Metrics are never a reason to fail: a file that
- * cannot be written or read is done without, and counting begins anew, which Prometheus takes for what it is.
+ * worker ends. It outlives the supervisor in a file below /run. Metrics are never a reason to fail: without the file
+ * counting begins anew, which Prometheus takes for what it is.
  */
 export class CounterLedger {
   readonly #directory: string;
+  readonly #generationDirectory: string;
+  readonly activity: ActivityLedger;
   /** Counts of the supervisor's own. */
   readonly #own = new Map<string, number>();
   #sum: Counters = {};
@@ -47,26 +60,48 @@ export class CounterLedger {
   /** @param generationDirectory where the generations' sockets are; ours is beside it */
   constructor(generationDirectory: string) {
     this.#directory = countersDirectory(generationDirectory);
+    this.#generationDirectory = generationDirectory;
+    this.activity = new ActivityLedger(this.#directory);
   }
 
   /** Takes up what an earlier supervisor left, and the last words of workers that ended without one. */
   load(): void {
     makeDirectory(this.#directory);
-    const stored = readFile(join(this.#directory, LEDGER_FILE), ledgerShape);
+    this.activity.load();
+    const stored = readRunFile(join(this.#directory, LEDGER_FILE), ledgerShape);
     if (stored !== undefined) {
       for (const [name, count] of Object.entries(stored.own)) this.count(name, count);
       this.#sum = stored.sum;
       this.#finished = new Set(stored.finished);
       this.#lastKnown = new Map(stored.last_known.map(({ id, counters }) => [id, counters]));
     }
-    for (const worker of finalsIn(this.#directory)) this.settle(worker);
+    for (const worker of finalsIn(this.#directory)) {
+      // Of one whose socket is left the end will be noticed yet.
+      if (!existsSync(join(this.#generationDirectory, `${worker}.sock`))) this.settle(worker);
+    }
   }
 
-  /** What a living generation reports. */
-  note(report: Counted): void {
-    const id = idOf(report);
-    const { counters } = report;
+  /** What living generations report. */
+  note(reports: readonly Counted[]): void {
+    for (const report of reports) this.#keep({ id: idOf(report), ...report });
+    // Whoever ended a moment ago did not report, and nobody has looked after it yet: nothing it counted may be missing.
+    for (const worker of finalsIn(this.#directory)) {
+      const last = this.#lastWord(worker);
+      if (last !== undefined) this.#keep(last);
+    }
+  }
+
+  #keep({ id, counters, activity }: { id: string } & Pick<Counted, 'counters' | 'activity'>): void {
     if (counters !== undefined && !this.#finished.has(id)) this.#lastKnown.set(id, counters);
+    this.activity.note(activity ?? []);
+  }
+
+  #lastWord(worker: string): Shaped<typeof finalShape> | undefined {
+    return readRunFile(this.#finalPath(worker), finalShape);
+  }
+
+  #finalPath(worker: string): string {
+    return join(this.#directory, `${worker}.counters`);
   }
 
   /**
@@ -74,12 +109,12 @@ export class CounterLedger {
    * @param worker the name of its socket without `.sock`
    */
   settle(worker: string): void {
-    const path = join(this.#directory, `${worker}.counters`);
-    const last = readFile(path, finalShape);
+    const last = this.#lastWord(worker);
     if (last !== undefined) this.#finish(last.id, last.counters);
+    this.activity.note(last?.activity ?? []);
     this.count(`generations_ended|${last === undefined ? 'lost' : 'drained'}`);
     this.save();
-    remove(path);
+    removeRunFile(this.#finalPath(worker));
   }
 
   count(name: string, by = 1): void {
@@ -94,7 +129,8 @@ export class CounterLedger {
   save(): void {
     const surplus = [...this.#lastKnown].slice(0, -MAX_LAST_KNOWN);
     for (const [id, counters] of surplus) this.#finish(id, counters);
-    writeFile(join(this.#directory, LEDGER_FILE), {
+    this.activity.save();
+    writeRunFile(join(this.#directory, LEDGER_FILE), {
       own: Object.fromEntries(this.#own),
       sum: this.#sum,
       finished: [...this.#finished].slice(-MAX_FINISHED),
@@ -117,7 +153,8 @@ function idOf({ generation, pid, started_ms }: Counted): string {
 /** A worker's last word. @param socketPath the worker's own socket */
 export function writeFinalCounters(socketPath: string, report: Counted): void {
   const path = join(countersDirectory(dirname(socketPath)), `${basename(socketPath, '.sock')}.counters`);
-  writeFile(path, { id: idOf(report), counters: report.counters ?? {} });
+  const { counters = {}, activity = [] } = report;
+  writeRunFile(path, { id: idOf(report), counters, activity });
 }
 
 function countersDirectory(generationDirectory: string): string {
@@ -139,31 +176,5 @@ function finalsIn(directory: string): readonly string[] {
       .filter((worker) => worker !== undefined);
   } catch {
     return [];
-  }
-}
-
-function writeFile(path: string, content: unknown): void {
-  try {
-    writeFileSync(`${path}.tmp`, JSON.stringify(content), { mode: 0o600 });
-    renameSync(`${path}.tmp`, path);
-  } catch {
-    remove(`${path}.tmp`);
-  }
-}
-
-function readFile<T>(path: string, shape: Shape<T>): T | undefined {
-  try {
-    const content = readFileSync(path);
-    return content.length > MAX_FILE_BYTES ? undefined : shape(JSON.parse(content.toString()), '');
-  } catch {
-    return undefined;
-  }
-}
-
-function remove(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // It was not there.
   }
 }

@@ -19,6 +19,9 @@ export function formatFilePath(socketPath: string): string {
 const nothing = object({});
 const epochMs = integer(0, Number.MAX_SAFE_INTEGER);
 
+/** `prefix` is a route's key: with its host in front when it has one. */
+export const routeActivityShape = object({ prefix: text({ max: MAX_ROUTE_KEY }), last_ms: epochMs });
+
 export const generationReportShape = object({
   generation: integer(1, Number.MAX_SAFE_INTEGER),
   pid: integer(1, 2 ** 31),
@@ -33,8 +36,7 @@ export const generationReportShape = object({
   tunnels: integer(0, 10_000_000),
   /** Its share of the memory that it uses: its own and a part of what it shares with others (PSS). */
   memory_bytes: optional(integer(0, Number.MAX_SAFE_INTEGER)),
-  /** `prefix` is a route's key: with its host in front when it has one. */
-  activity: list(object({ prefix: text({ max: MAX_ROUTE_KEY }), last_ms: epochMs }), MAX_ROUTES + 1),
+  activity: list(routeActivityShape, MAX_ROUTES + 1),
   counters: optional(countersShape),
   rss_bytes: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   open_fds: optional(integer(0, 10_000_000)),

@@ -3,7 +3,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { ask } from './testing/proxy.js';
-import { setUp, startSupervisor } from './testing/supervisor.js';
+import { setUp, startSupervisor, until } from './testing/supervisor.js';
 import { SESSION_ID } from './testing/tickets.js';
 
 // Of the whole file: half a minute is not enough on a busy machine, and one that hangs is waited for.
@@ -272,3 +272,26 @@ for (const basePath of ['', '/jupyter']) {
     await leave();
   });
 }
+
+t.test(
+  'when a route was last used is known after a restart, though the generation that served it has ended',
+  async (t) => {
+    const { directory, listening, key, get } = await setUp(t);
+    const first = await startSupervisor(directory, listening.fd);
+    await first.call('PUT', '/api/keys', { keys: [key.publicKey] });
+    const route = { target: first.target('anna.sock'), auth: 'ticket', user: 'anna', server: '' };
+    await first.call('POST', '/api/routes/user/anna', route);
+    const beforeMs = Date.now();
+    t.equal(await get(), 200);
+    const usedMs = Date.now();
+    await first.leave();
+    const second = await startSupervisor(directory, listening.fd);
+    await until(async () => JSON.parse((await second.call('GET', '/api/status')).body).generations.length === 1);
+    await second.leave();
+    const third = await startSupervisor(directory, listening.fd);
+    const { last_activity } = JSON.parse((await third.call('GET', '/api/routes')).body)['/user/anna'];
+    t.ok(Date.parse(last_activity) >= beforeMs && Date.parse(last_activity) <= usedMs, last_activity);
+    await third.supervisor.endAll();
+    await third.leave();
+  },
+);

@@ -44,7 +44,7 @@ interface Accepting {
 /** Keeps one generation of workers accepting and looks after those of earlier times until they have ended. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  /** What all generations have counted, for `/metrics`. */
+  /** What all generations have counted, for `/metrics`, and when they last used each route. */
   readonly ledger: CounterLedger;
   readonly #old: OldWorkers;
   readonly #delay = new RestartDelay();
@@ -62,8 +62,6 @@ export class Supervisor {
   #nextReports: Promise<PlacedReport[]> | undefined;
   /** Generations that were told to end. */
   readonly #ending = new Set<number>();
-  /** Newest times seen per route, of generations that are gone too. */
-  readonly #activity = new Map<string, number>();
 
   constructor(options: SupervisorOptions, limits: SupervisorLimits) {
     this.#options = options;
@@ -134,29 +132,25 @@ export class Supervisor {
     const { state } = this.#options;
     const reports = await Promise.all(this.#all().map((worker) => worker.report().catch(() => undefined)));
     const living = reports.filter((report) => report !== undefined);
-    for (const report of living) this.ledger.note(report);
-    for (const { prefix, last_ms } of living.flatMap(({ activity }) => activity)) {
-      this.#activity.set(prefix, Math.max(last_ms, this.#activity.get(prefix) ?? 0));
-    }
+    this.ledger.note(living);
     // A worker that was asked before a route was removed still knew it.
     const hubPrefix = `${this.#limits.settings.base_path ?? ''}/`;
-    for (const prefix of this.#activity.keys())
-      if (prefix !== hubPrefix && !state.hasRoute(prefix)) this.#activity.delete(prefix);
+    this.ledger.activity.keepOnly((key) => key === hubPrefix || state.hasRoute(key));
     return living;
   }
 
   /** Newest known activity of a route in milliseconds since the epoch; ask for {@link reports} first. */
-  findActivity(prefix: string): number | undefined {
-    return this.#activity.get(prefix);
+  findActivity(key: string): number | undefined {
+    return this.ledger.activity.find(key);
   }
 
   /** A new route counts as just used. */
-  noteActivity(prefix: string, nowMs: number): void {
-    this.#activity.set(prefix, Math.floor(nowMs));
+  noteActivity(key: string, nowMs: number): void {
+    this.ledger.activity.note([{ prefix: key, last_ms: Math.floor(nowMs) }]);
   }
 
-  forgetActivity(prefix: string): void {
-    this.#activity.delete(prefix);
+  forgetActivity(key: string): void {
+    this.ledger.activity.forget(key);
   }
 
   /** From now on workers are not replaced; those that accept go on until the next supervisor's do. */
