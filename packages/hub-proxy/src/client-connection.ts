@@ -23,6 +23,7 @@ import {
   upstreamKey,
 } from './request-work.js';
 import { type RouteKind, routeKind } from './route-kind.js';
+import type { SharedReader } from './shared-reader.js';
 import type { StallLimits } from './stall.js';
 import { openTunnel, type Tunnel } from './tunnel.js';
 import { connectUpstream } from './upstream.js';
@@ -56,13 +57,15 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
   #kind: RouteKind = 'none';
   #startedMs = 0;
 
-  constructor(socket: ClientSocket, context: WorkerContext, arrival: Arrival) {
+  /** @param reader when the socket was made with its options; without one its own events are used */
+  constructor(socket: ClientSocket, context: WorkerContext, arrival: Arrival, reader?: SharedReader) {
     this.#socket = socket;
     this.#context = context;
     this.#arrival = arrival;
     this.#heads = new PipelinedHeads(socket, context.edge.maxHeadBytes);
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    if (reader === undefined) socket.on('data', (chunk: Buffer) => this.#onData(chunk, false));
+    else reader.onRead = (chunk) => this.#onData(chunk, true);
     socket.on('end', () => this.#onClientEnd());
     socket.on('drain', () => this.#onClientDrain());
     socket.on('error', () => socket.destroy());
@@ -98,13 +101,13 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     this.#socket.destroy();
   }
 
-  #onData(chunk: Buffer): void {
-    if (this.#tunnel !== undefined) return this.#tunnel.onClientData(chunk);
+  #onData(chunk: Buffer, isBorrowed: boolean): void {
+    if (this.#tunnel !== undefined) return this.#tunnel.onClientData(chunk, isBorrowed);
     if (this.#state === 'closing') return;
-    if (this.#state === 'busy') return this.#takeBody(chunk);
-    if (this.#isWaiting) return this.#heads.hold(chunk);
+    if (this.#state === 'busy') return this.#takeBody(chunk, isBorrowed);
+    if (this.#isWaiting) return this.#heads.hold(isBorrowed ? Buffer.from(chunk) : chunk);
     if (this.#heads.isEmpty) this.#arm(this.#context.edge.timeouts.headMs);
-    this.#heads.push(chunk);
+    this.#heads.push(chunk, isBorrowed);
     this.#nextHead();
   }
 
@@ -218,9 +221,9 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     return this.#work;
   }
 
-  #takeBody(chunk: Buffer): void {
+  #takeBody(chunk: Buffer, isBorrowed: boolean): void {
     const reader = this.#body;
-    if (reader === undefined) return this.#heads.hold(chunk);
+    if (reader === undefined) return this.#heads.hold(isBorrowed ? Buffer.from(chunk) : chunk);
     const { out, rest, error } = reader.push(chunk);
     if (error !== undefined) {
       this.#context.refusals.note(400, error, this.#arrival.peer);
@@ -228,13 +231,13 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
       return;
     }
     if (reader.done) this.#body = undefined;
-    if (rest !== undefined) this.#heads.hold(rest);
-    this.#pushBody(out);
+    if (rest !== undefined) this.#heads.hold(isBorrowed ? Buffer.from(rest) : rest);
+    this.#pushBody(out, isBorrowed);
   }
 
-  #pushBody(pieces: readonly Buffer[]): void {
+  #pushBody(pieces: readonly Buffer[], isBorrowed: boolean): void {
     const isDone = this.#body === undefined;
-    const isFlowing = this.#exchange?.pushBody(pieces, isDone) ?? true;
+    const isFlowing = this.#exchange?.pushBody(pieces, isDone, isBorrowed) ?? true;
     // Behind the last piece nobody would resume it: the client's end would wait unread behind what it sent ahead.
     if (!isFlowing && !isDone) this.#socket.pause();
     if (isDone) this.#disarm();

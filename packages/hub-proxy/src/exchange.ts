@@ -5,6 +5,7 @@ import { findField, listMembers } from './header-fields.js';
 import type { Route } from './proxy-state.js';
 import type { RequestHead } from './request-head.js';
 import { MAX_RESPONSE_HEAD_BYTES, parseResponseHead, type ResponseHead } from './response-head.js';
+import { passOn } from './shared-reader.js';
 import { bytesMoved, type StallLimits, Standstill } from './stall.js';
 import type { UpstreamConnection, UpstreamUser } from './upstream-connection.js';
 
@@ -93,16 +94,22 @@ export class Exchange implements UpstreamUser {
     );
   }
 
-  /** @returns false when no more should come before the owner is told of a drain */
-  pushBody(pieces: readonly Buffer[], isDone: boolean): boolean {
+  /**
+   * @param isBorrowed as in {@link UpstreamUser}
+   * @returns false when no more should come before the owner is told of a drain
+   */
+  pushBody(pieces: readonly Buffer[], isDone: boolean, isBorrowed: boolean): boolean {
     if (isDone) this.#isBodyDone = true;
     if (this.#upstream === undefined) {
-      this.#waitingBody = [...(this.#waitingBody ?? []), ...pieces];
+      const owned = isBorrowed ? pieces.map((piece) => Buffer.from(piece)) : pieces;
+      this.#waitingBody = [...(this.#waitingBody ?? []), ...owned];
       return isDone;
     }
     const { stream } = this.#upstream;
     let isFlowing = true;
-    for (const piece of pieces) if (stream.writable) isFlowing = stream.write(piece);
+    for (const piece of pieces) {
+      if (stream.writable) isFlowing = isBorrowed ? passOn(stream, piece) : stream.write(piece);
+    }
     return isFlowing;
   }
 
@@ -227,7 +234,7 @@ export class Exchange implements UpstreamUser {
     const { out, rest, error } = reader.push(chunk);
     if (error !== undefined) return this.#fail(error);
     let isFlowing = true;
-    for (const piece of out) isFlowing = client.write(isBorrowed ? Buffer.from(piece) : piece);
+    for (const piece of out) isFlowing = isBorrowed ? passOn(client, piece) : client.write(piece);
     if (reader.done) this.#answered(rest === undefined);
     else if (!isFlowing) this.#upstream?.pause();
   }

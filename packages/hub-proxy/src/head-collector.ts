@@ -10,6 +10,8 @@ export class HeadCollector {
   /** Up to here there is no bare line break and no end of a head. */
   #scanned = 0;
   #isLineChecked = false;
+  /** The bytes are there until the next look at them. */
+  #isBorrowed = false;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -23,8 +25,10 @@ export class HeadCollector {
     return this.#bytes?.length ?? 0;
   }
 
-  push(chunk: Buffer): void {
+  /** @param isBorrowed the bytes are there during the call and a {@link take} right behind it only */
+  push(chunk: Buffer, isBorrowed = false): void {
     if (chunk.length === 0) return;
+    this.#isBorrowed = isBorrowed && this.#bytes === undefined;
     this.#bytes = this.#bytes === undefined ? chunk : Buffer.concat([this.#bytes, chunk]);
   }
 
@@ -32,18 +36,25 @@ export class HeadCollector {
     this.#bytes = undefined;
     this.#scanned = 0;
     this.#isLineChecked = false;
+    this.#isBorrowed = false;
   }
 
   /** The next head without its empty line, in latin1, and what came behind it; `undefined` while it is not complete. */
   take(): { head: string; rest: Buffer } | Refusal | undefined {
     const bytes = this.#bytes;
+    const isBorrowed = this.#isBorrowed;
     if (bytes === undefined) return undefined;
     const end = bytes.indexOf('\r\n\r\n', Math.max(0, this.#scanned - 3), 'latin1');
-    if (end < 0) return this.#checkBeginning(bytes);
+    if (end < 0) {
+      if (isBorrowed) this.#bytes = Buffer.from(bytes);
+      this.#isBorrowed = false;
+      return this.#checkBeginning(bytes);
+    }
     if (end > this.#maxBytes) return { status: 431, reason: 'head too large' };
     const head = bytes.toString('latin1', 0, end);
     this.clear();
-    return { head, rest: bytes.subarray(end + 4) };
+    const rest = bytes.subarray(end + 4);
+    return { head, rest: isBorrowed && rest.length > 0 ? Buffer.from(rest) : rest };
   }
 
   #checkBeginning(bytes: Buffer): Refusal | undefined {

@@ -18,7 +18,7 @@ async function socketPair(): Promise<{ near: Socket; far: Socket; server: Server
 /** Listens to the client as a ClientConnection does. */
 function runTunnel(client: Socket, upstream: Duplex, first: Buffer | undefined, onEnd: () => void): void {
   const tunnel = new Tunnel(client, new UpstreamConnection(upstream), { onActivity() {}, onEnd });
-  client.on('data', (chunk: Buffer) => tunnel.onClientData(chunk));
+  client.on('data', (chunk: Buffer) => tunnel.onClientData(chunk, false));
   client.on('end', () => tunnel.onClientEnd());
   client.on('drain', () => tunnel.onClientDrain());
   client.on('error', () => client.destroy());

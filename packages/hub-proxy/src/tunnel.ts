@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import { passOn } from './shared-reader.js';
 import type { UpstreamConnection, UpstreamUser } from './upstream-connection.js';
 import { closeFrame, FrameBoundary } from './websocket-frames.js';
 import type { WorkerContext } from './worker-context.js';
@@ -73,10 +74,13 @@ export class Tunnel implements UpstreamUser {
     this.#finishWithin(CLOSE_WAIT_MS);
   }
 
-  onClientData(chunk: Buffer): void {
+  /** @param isBorrowed as in {@link UpstreamUser} */
+  onClientData(chunk: Buffer, isBorrowed: boolean): void {
     this.#hooks.onActivity();
     const { stream } = this.#upstream;
-    if (stream.writable && !stream.write(chunk)) this.#client.pause();
+    if (!stream.writable) return;
+    const isFlowing = isBorrowed ? passOn(stream, chunk) : stream.write(chunk);
+    if (!isFlowing) this.#client.pause();
   }
 
   onClientEnd(): void {
@@ -95,13 +99,13 @@ export class Tunnel implements UpstreamUser {
   onUpstreamData(chunk: Buffer, isBorrowed: boolean): void {
     if (this.#isCloseSent) return;
     this.#hooks.onActivity();
-    const owned = isBorrowed ? Buffer.from(chunk) : chunk;
     if (this.#closeCode === undefined) {
-      this.#toClient.push(owned);
-      if (!this.#client.write(owned)) this.#upstream.pause();
+      this.#toClient.push(chunk);
+      const isFlowing = isBorrowed ? passOn(this.#client, chunk) : this.#client.write(chunk);
+      if (!isFlowing) this.#upstream.pause();
       return;
     }
-    this.#client.write(this.#toClient.takeUntilBoundary(owned));
+    this.#client.write(Buffer.from(this.#toClient.takeUntilBoundary(chunk)));
     if (this.#toClient.isAtBoundary) this.#sendClose(this.#closeCode);
   }
 

@@ -1,5 +1,5 @@
-import type { OnReadOpts } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { SharedReader } from './shared-reader.js';
 
 /** Who reads from an upstream connection at the moment. */
 export interface UpstreamUser {
@@ -27,7 +27,7 @@ export class UpstreamConnection implements UpstreamUser {
   constructor(stream: Duplex, reader?: SharedReader) {
     this.stream = stream;
     if (reader === undefined) stream.on('data', (chunk: Buffer) => this.#user.onUpstreamData(chunk, false));
-    else reader.onRead = (chunk, isBorrowed) => this.#user.onUpstreamData(chunk, isBorrowed);
+    else reader.onRead = (chunk) => this.#user.onUpstreamData(chunk, true);
     stream.on('end', () => this.#user.onUpstreamEnd());
     stream.on('error', () => stream.destroy());
     stream.on('close', (hadError?: boolean) => this.#user.onUpstreamClose(hadError === true));
@@ -82,32 +82,4 @@ export class UpstreamConnection implements UpstreamUser {
   onUpstreamDrain(): void {
     // Nobody writes.
   }
-}
-
-const READ_BYTES = 64 * 1024;
-const shared = Buffer.allocUnsafeSlow(READ_BYTES);
-
-/**
- * Reads into a buffer that all connections share, instead of one that is allocated for each read and thrown away: what a
- * read brings is passed on, or copied, before the next. A connection that fills it gets buffers of its own as long as it
- * does, so that large bodies are not copied.
- */
-export class SharedReader {
-  onRead: (chunk: Buffer, isBorrowed: boolean) => void = () => undefined;
-  #buffer: Buffer = shared;
-  #isBusy = false;
-
-  /** For net.connect. */
-  readonly options: OnReadOpts = {
-    buffer: () => {
-      this.#buffer = this.#isBusy ? Buffer.allocUnsafeSlow(READ_BYTES) : shared;
-      return this.#buffer;
-    },
-    callback: (bytes) => {
-      const buffer = this.#buffer;
-      this.#isBusy = bytes >= READ_BYTES / 2;
-      this.onRead(buffer.subarray(0, bytes), buffer === shared);
-      return true;
-    },
-  };
 }

@@ -4,8 +4,9 @@ import { connect as connectTls } from 'node:tls';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import { AddressRanges, AddressRefused } from './address-ranges.js';
+import { SharedReader } from './shared-reader.js';
 import type { Target, TcpTarget } from './target.js';
-import { SharedReader, UpstreamConnection } from './upstream-connection.js';
+import { UpstreamConnection } from './upstream-connection.js';
 
 const MAX_WAIT_MS = 10 * SECOND_MS;
 const RETRY_MS = 25;

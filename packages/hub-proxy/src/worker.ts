@@ -23,6 +23,7 @@ import { RedirectConnection } from './redirect-connection.js';
 import { RefusalLog } from './refusal-log.js';
 import { findErrorTarget } from './route-target.js';
 import { NO_ROUTING, type Settings } from './settings.js';
+import { readShared, SharedReader } from './shared-reader.js';
 import { DEFAULT_STALL_LIMITS, STALL_SWEEP_MS } from './stall.js';
 import { TicketRenewal } from './ticket-renewal.js';
 import { TicketVerifier } from './ticket-verifier.js';
@@ -253,15 +254,19 @@ export class Worker {
     return redirects.includes(addressText(address.address, address.port));
   }
 
-  #accept(socket: Socket, isRedirect: boolean): void {
-    const source = socket.remoteAddress;
+  #accept(accepted: Socket, isRedirect: boolean): void {
+    const source = accepted.remoteAddress;
     // Gone again before it was looked at.
     if (source === undefined || !this.#limit.enter(source)) {
-      socket.destroy();
+      accepted.destroy();
       if (source !== undefined) this.#context.metrics.connectionRefused(this.#limit.isFull ? 'total' : 'source');
       if (source !== undefined) this.#context.refusals.note(503, 'too many connections', source);
       return;
     }
+    const isPlain = this.#tls === undefined && !isRedirect;
+    const reader = isPlain ? new SharedReader() : undefined;
+    const shared = reader && readShared(accepted, reader);
+    const socket = shared ?? accepted;
     socket.once('close', () => {
       this.#limit.leave(source);
       this.#connections.delete(socket);
@@ -269,13 +274,17 @@ export class Worker {
       this.#checkEmpty();
     });
     this.#context.metrics.connectionOpened();
-    this.#connections.set(socket, this.#open(socket, plainAddress(source), isRedirect));
+    const peer = plainAddress(source);
+    this.#connections.set(socket, this.#open(socket, { peer, isRedirect, reader: shared && reader }));
   }
 
-  #open(socket: Socket, peer: string, isRedirect: boolean): OpenConnection {
+  #open(
+    socket: Socket,
+    { peer, isRedirect, reader }: { peer: string; isRedirect: boolean; reader: SharedReader | undefined },
+  ): OpenConnection {
     if (isRedirect) return new RedirectConnection(socket, this.#context);
     if (this.#tls !== undefined) return this.#tls.accept(socket);
-    return new ClientConnection(socket, this.#context, { peer, isEncrypted: false });
+    return new ClientConnection(socket, this.#context, { peer, isEncrypted: false }, reader);
   }
 
   #openSecure(socket: TLSSocket): OpenConnection {
