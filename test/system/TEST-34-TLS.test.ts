@@ -26,16 +26,17 @@ let browser: Browser;
 let page: Page;
 let serial: string;
 
-function configure(tls = ''): Promise<void> {
+function configure(tls = '', publicUrl = BASE): Promise<void> {
   const files = `cert_file = "${LIVE}/fullchain.pem"\nkey_file = "${LIVE}/privkey.pem"\n`;
   const proxy = '[proxy]\nlisten = ["0.0.0.0:8443"]\n';
-  return machine.writeFile(CONFIG, `public_url = "${BASE}"\n${proxy}[tls]\n${files}${tls}\n${PAM_LOGIN}`);
+  return machine.writeFile(CONFIG, `public_url = "${publicUrl}"\n${proxy}[tls]\n${files}${tls}\n${PAM_LOGIN}`);
 }
 
 t.before(async () => {
   machine = await bootMachine({ image: 'jupyter' });
   await installDeb(machine);
-  for (const name of ['anna', 'bob']) await createUser(machine, name, 'correct horse', { groups: ['metalhub-users'] });
+  for (const name of ['anna', 'bob', 'carol'])
+    await createUser(machine, name, 'correct horse', { groups: ['metalhub-users'] });
   await machine.shell(`echo 127.0.0.1 ${HOST} >>/etc/hosts`);
   serial = await renew(machine, 1);
   await machine.enterNetwork();
@@ -250,6 +251,49 @@ function startLoad(cookie: string): { stop(): Promise<{ answered: number; failur
     },
   };
 }
+
+t.test(
+  'below a path, with TLS at the proxy itself: HTTP/2, a kernel, cookies of that path, HSTS, the redirect',
+  async (t) => {
+    await configure('redirect_listen = ["127.0.0.1:8000"]\nhsts_max_age_sec = 600', `${BASE}/jupyter/`);
+    const applied = await machine.exec(['hubctl', 'apply'], PATIENT);
+    t.equal(applied.code, 0, applied.stderr);
+    const carol = await newVisitor(browser, BASE);
+    t.teardown(() => carol.close());
+    const work = await carol.newPage();
+    const answered: string[] = [];
+    work.on('response', (response) => answered.push(new URL(response.url()).pathname));
+    await logIn(work, 'carol', 'correct horse', '/jupyter');
+    await work.waitForURL(`${BASE}/jupyter/hub/home`);
+    await startServer(work);
+    t.match(work.url(), `${BASE}/jupyter/user/carol/lab`);
+    await newNotebook(work);
+    t.equal(await runCell(work, 'print(6 * 7)'), '42');
+    t.same(
+      answered.filter((path) => path !== '/jupyter' && !path.startsWith('/jupyter/')),
+      [],
+    );
+    const cookies = (await carol.cookies()).filter(({ name }) => name.startsWith('metalhub'));
+    t.ok(cookies.length >= 2 && cookies.every(({ path, secure }) => path.startsWith('/jupyter/') && secure));
+    const trust = await ca();
+    const visitor = new Visitor({ base: BASE, ca: trust });
+    const login = await visitor.request('/jupyter/hub/login');
+    t.equal(login.status, 200);
+    t.equal(login.headers.get('strict-transport-security'), 'max-age=600');
+    for (const path of ['/hub/login', '/user/carol/']) t.equal((await visitor.request(path)).status, 404, path);
+    t.equal((await visitor.request('/')).headers.get('location'), '/jupyter/');
+    const curl = ['curl', '-sS', '--cacert', `${LIVE}/fullchain.pem`, '--http2', '-o', '/dev/null'];
+    const format = ['-w', '%{http_version} %{http_code}'];
+    t.equal(await machine.run([...curl, ...format, `${BASE}/jupyter/hub/health`]), '2 200');
+    const plain = await new Visitor({ base: `http://${HOST}:8000` }).request('/jupyter/user/carol/lab?a=b');
+    t.equal(plain.status, 301);
+    t.equal(plain.headers.get('location'), `${BASE}/jupyter/user/carol/lab?a=b`);
+    t.match(await machine.exec(['hubctl', 'doctor']), { code: 0 });
+    await machine.run(['hubctl', 'stop', 'carol']);
+    await configure();
+    t.match(await machine.exec(['hubctl', 'apply'], PATIENT), { code: 0 });
+  },
+);
 
 t.test('P09: 5,000 idle TLS connections cost little, and leave others alone', async (t) => {
   const idle: TLSSocket[] = [];
