@@ -92,6 +92,9 @@ export function untilActive(machine: Machine): Promise<void> {
   return until('it serves', async () => (await machine.exec(['systemctl', 'is-active', 'hub-proxy'])).code === 0);
 }
 
+/** A worker that hung on a busy host is looked for again for two minutes; an idle connection may stay for 75 s. */
+const LEFT_BEHIND_MS = 200_000;
+
 /** Connections that a proxy leaves behind end by themselves; so do their workers. */
 export async function untilOneWorker(machine: Machine): Promise<void> {
   let seen: WorkerReport[] = [];
@@ -99,7 +102,7 @@ export async function untilOneWorker(machine: Machine): Promise<void> {
     seen = await workersOf(machine);
     return seen.length === 1;
   };
-  await until('the earlier generations are gone', isOne).catch((error: unknown) => {
+  await until('the earlier generations are gone', isOne, LEFT_BEHIND_MS).catch((error: unknown) => {
     throw new Error(`${String(error)}: ${JSON.stringify(seen)}`);
   });
 }

@@ -50,6 +50,7 @@ t.test(
   'R07: a start whose route cannot be stored: the server runs, the visitor is told why it cannot be reached yet',
   async (t) => {
     await fill(PROXY_STATE);
+    const since = await machine.cursor();
     const event: Outcome = await start(anna, 'anna');
     t.match(event, { ready: true });
     t.ok(await isRunning('anna'));
@@ -65,6 +66,12 @@ t.test(
     });
     const listed = JSON.parse(await machine.run(['hubctl', 'routes', '--json'])) as Record<string, unknown>;
     t.notMatch(JSON.stringify(listed), '/user/anna/', 'no half-made route');
+    const said = (await machine.journal({ since, unit: 'hub-proxy.service' })).map(({ message }) => message);
+    t.equal(
+      said.filter((message) => /refused/.test(message)).length,
+      1,
+      'the journal says it once, not at every attempt',
+    );
   },
 );
 
@@ -90,7 +97,13 @@ t.test('R07: while the proxy cannot store, a logout ends what is open, and Stop 
   const home = await other.navigate('/hub/home');
   const csrf = fieldOf(home.text, 'csrf');
   await other.submit('/hub/logout', { csrf });
-  await until('the session is over', async () => (await other.request('/user/bert/api/status')).status === 401);
+  // A request that is under way when the session ends is cut off.
+  const status = async (): Promise<number> =>
+    await other.request('/user/bert/api/status').then(
+      (response) => response.status,
+      () => 0,
+    );
+  await until('the session is over', async () => (await status()) === 401);
   await other.logIn('bert', 'correct horse');
   await press(other, 'stop');
   t.notOk(await isRunning('bert'));

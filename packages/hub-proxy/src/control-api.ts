@@ -21,6 +21,7 @@ import { registerMetrics } from './metrics-api.js';
 import { MAX_KEYS, MAX_ROUTES, publicKeyShape } from './proxy-state.js';
 import { addRouteApi, checkVersion, ROUTES, type RouteRules } from './route-api.js';
 import { makeRoute, parsePrefix } from './route-target.js';
+import { SparseLog } from './sparse-log.js';
 import { addRevocations, type Change, changeRoutes, setKeys } from './state-changes.js';
 import type { ChangeKind, StateStore } from './state-store.js';
 import type { Supervisor } from './supervisor.js';
@@ -164,7 +165,8 @@ function createApp(parts: ControlParts): FastifyInstance {
   // A kept connection could be closed by our restart just as a request is written to it.
   app.addHook('onSend', async (_request, reply) => void reply.header('Connection', 'close'));
   registerMetrics(app, parts);
-  app.setErrorHandler((error, _request, reply) => answerError(error, reply, parts.log));
+  const failures = new SparseLog(parts.log, parts.clock);
+  app.setErrorHandler((error, _request, reply) => answerError(error, reply, parts.log, failures));
   app.setNotFoundHandler(async (_request, reply) => void reply.code(404).send());
   return app;
 }
@@ -174,10 +176,12 @@ function revocationsOf(body: unknown): readonly RevocationRequest[] {
   return isList ? checked(revocationListRequestShape, body).revocations : [checked(revocationRequestShape, body)];
 }
 
-function answerError(error: unknown, reply: FastifyReply, log: Log): void {
+function answerError(error: unknown, reply: FastifyReply, log: Log, failures: SparseLog): void {
   if (error instanceof MetalhubError) {
     const status = STATUS_OF[error.code] ?? 500;
-    log[status === 503 ? 'error' : 'info']('control request refused', { err: error });
+    // A hub tries again and again while the disk is full.
+    if (status === 503) failures.error('control request refused', { err: error });
+    else log.info('control request refused', { err: error });
     reply.code(status).send({ status, code: error.code, message: error.message, hint: error.hint ?? null });
     return;
   }

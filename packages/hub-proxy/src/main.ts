@@ -1,5 +1,6 @@
 // biome-ignore assist/source/organizeImports: signals may come while the rest is being loaded.
 import { takeEarlySignals } from './early-signals.js';
+import { existsSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,6 +22,7 @@ import { createProxyLog } from './log.js';
 import type { RouteRules } from './route-api.js';
 import { ALLOWED_TARGETS } from './route-target.js';
 import { hasForeignHub, loadRouting } from './routing.js';
+import { removeRunFile, writeRunFile } from './run-file.js';
 import { makeSettings } from './settings.js';
 import { CONFIG_PLACES, loadAndKeepConfig, loadConfigOrCopy } from './startup-config.js';
 import { StateStore } from './state-store.js';
@@ -30,6 +32,8 @@ import { loadTlsMaterial, TLS_PLACES } from './tls-material.js';
 declare const METALHUB_VERSION: string;
 
 const STATE_FILE = '/var/lib/metalhub/proxy/state.json';
+/** There while a supervisor serves; one that is killed leaves it. */
+const SERVING_FILE = '/run/metalhub-proxy/serving';
 const WORKER_PROGRAM = 'hub-proxy-worker.cjs';
 /** What the route API has under way may be finished; a caller that does not end must not hold up a restart. */
 const CLOSE_API_MS = 2 * SECOND_MS;
@@ -62,22 +66,30 @@ async function main(): Promise<void> {
     },
     await limitsOf(config, hasApi),
   );
-  await supervisor.start();
+  const isServed = await supervisor.adopt();
   let rules = rulesOf(config, hasApi);
   const parts = { store, supervisor, rules: () => rules, log, clock: systemClock, version: METALHUB_VERSION };
   const control = createControlApi(parts);
   const apis = [control];
-  await listenOn(control, controlFd);
-  if (hasApi) {
-    const token = readCredentialText(API_TOKEN);
-    for (const fd of apiFds) {
-      const api = createForeignApi(parts, token);
-      apis.push(api);
-      await listenOn(api, fd);
+  const serve = async (): Promise<void> => {
+    await listenOn(control, controlFd);
+    if (hasApi) {
+      const token = readCredentialText(API_TOKEN);
+      for (const fd of apiFds) {
+        const api = createForeignApi(parts, token);
+        apis.push(api);
+        await listenOn(api, fd);
+      }
     }
-  }
-  notifyReady('serving');
-  startWatchdog();
+    writeRunFile(SERVING_FILE, {});
+    notifyReady('serving');
+    startWatchdog();
+  };
+  // After a crash the workers that were left serve as they did. Whoever restarts it waits until what has changed is in force.
+  const isBack = isServed && existsSync(SERVING_FILE);
+  if (isBack) await serve();
+  await supervisor.start();
+  if (!isBack) await serve();
   releaseMemoryWhenIdle();
   const early = takeEarlySignals();
   const takeConfig = async (): Promise<void> => {
@@ -86,6 +98,7 @@ async function main(): Promise<void> {
     rules = rulesOf(changed, hasApi);
   };
   handleSignals(supervisor, takeConfig, async () => {
+    removeRunFile(SERVING_FILE);
     await Promise.race([Promise.all(apis.map((api) => api.close())), sleep(CLOSE_API_MS)]);
     await store.close();
   });

@@ -287,6 +287,7 @@ t.test(
     await first.leave();
     const second = await startSupervisor(directory, listening.fd);
     await until(async () => JSON.parse((await second.call('GET', '/api/status')).body).generations.length === 1);
+    t.same([first.isServed, second.isServed], [false, true], 'nobody waits for the start of the second');
     await second.leave();
     const third = await startSupervisor(directory, listening.fd);
     const { last_activity } = JSON.parse((await third.call('GET', '/api/routes')).body)['/user/anna'];

@@ -70,11 +70,19 @@ export class Supervisor {
     this.#old = new OldWorkers({ ...options, directory: options.generationDirectory, ledger: this.ledger });
   }
 
-  /** Resolves when the workers accept. @throws {MetalhubError} they could not be started */
-  async start(): Promise<void> {
+  /**
+   * Takes charge of the workers that an earlier supervisor left; first of all, and once.
+   * @returns whether some of them accept connections, as after a crash
+   */
+  async adopt(): Promise<boolean> {
     mkdirSync(this.#options.generationDirectory, { recursive: true, mode: 0o700 });
     this.ledger.load();
     this.#nextGeneration = (await this.#old.adoptAll()) + 1;
+    return (await this.reports()).some(({ draining }) => !draining);
+  }
+
+  /** Resolves when workers of ours accept. @throws {MetalhubError} they could not be started */
+  async start(): Promise<void> {
     await this.#startGeneration(this.#limits);
     this.#watch = setInterval(() => void this.#look(), WATCH_MS);
     this.#watch.unref();

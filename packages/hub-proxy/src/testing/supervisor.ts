@@ -56,6 +56,7 @@ export async function startSupervisor(
     },
     limits,
   );
+  const isServed = await supervisor.adopt();
   await supervisor.start();
   const rules = () => ({ allowed, hubPrefix: `${basePath}/`, hasForeignHub: false, hostRouting: false });
   const api = createControlApi({ store, supervisor, rules, log, clock: systemClock, version: '0.0.0' });
@@ -63,6 +64,7 @@ export async function startSupervisor(
   await api.listen({ path: control });
   return {
     supervisor,
+    isServed,
     limits,
     log,
     target: (name: string) => formatTarget({ kind: 'unix', path: join(directory, name) }),

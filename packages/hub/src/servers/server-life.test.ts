@@ -383,6 +383,21 @@ t.test('a server whose way cannot be opened is not called ready before it can', 
   t.equal(test.proxy.routes.size, 1);
 });
 
+t.test(
+  'R07: a server whose way the proxy cannot store is ready at once, and the way is opened when it can',
+  async (t) => {
+    const { test, anna, phase } = await makeFixture(t);
+    test.proxy.isFull = true;
+    await anna.submit('/hub/spawn');
+    await until(() => phase() === 'ready');
+    t.same(test.slept, [], 'nobody waits for what will not come');
+    t.equal(test.proxy.routes.size, 0);
+    t.match((await anna.get('/hub/user/anna/lab')).body, 'The disk is full.', 'its user is told why');
+    test.proxy.isFull = false;
+    await until(() => test.proxy.routes.size === 1);
+  },
+);
+
 t.test('R07: a start that cannot be recorded is refused, and nothing was started', async (t) => {
   const { test, anna, phase } = await makeFixture(t);
   const csrf = await anna.token('/hub/home');

@@ -15,7 +15,7 @@ import { ProgressFeed, type ProgressListener } from './progress-feed.js';
 import type { ServerServices } from './server-services.js';
 import { isAtRest, nextState, type Run, runOf, type ServerEvent, type ServerState, STOPPED } from './server-state.js';
 
-/** So long a server that runs is kept from being called ready while the proxy cannot be reached. */
+/** So long a server that runs is kept from being called ready while the proxy does not answer, as when it is being restarted. */
 const ROUTE_PATIENCE_MS = 30 * SECOND_MS;
 const ROUTE_PAUSE_MS = 500;
 
@@ -254,11 +254,18 @@ export class UserServer {
     await this.#storeOrLog();
   }
 
+  /** Also true when the proxy says why there is no way, as with a full disk: its user is told that at once, not in half a minute. */
   async #isPublished(route: RouteRequest): Promise<boolean> {
-    return await this.#services.routes.publish(this.path, route).then(
-      () => true,
-      () => false,
-    );
+    const { routes } = this.#services;
+    try {
+      await routes.publish(this.path, route);
+      return true;
+    } catch (error) {
+      if (!(error instanceof MetalhubError) || error.code !== 'MH_ERR_PROXY_STATE') return false;
+      // The reconciler tries again as long as it takes.
+      routes.request();
+      return true;
+    }
   }
 
   async #failStart(run: Run, error: unknown): Promise<void> {

@@ -232,6 +232,8 @@ export class ProxyPeer {
   revocations: { session_id: string; until: number }[] = [];
   pid = 100;
   isBroken = false;
+  /** It cannot store what it is told. */
+  isFull = false;
   /** Requests that come before it resolves are answered after it. */
   isBusy: Promise<void> | undefined;
   #server: HttpServer | undefined;
@@ -254,6 +256,10 @@ export class ProxyPeer {
     await this.isBusy;
     if (this.isBroken) return void request.socket.destroy();
     const sent: unknown = body.length === 0 ? undefined : JSON.parse(body.toString());
+    const full = { status: 503, code: 'MH_ERR_PROXY_STATE', message: 'The disk is full.', hint: null };
+    if (this.isFull && request.method !== 'GET') {
+      return void response.writeHead(503, { 'content-type': 'application/json' }).end(JSON.stringify(full));
+    }
     const [status, answer] = this.#answer(request.method ?? '', request.url ?? '', sent);
     response.writeHead(status, { 'content-type': 'application/json' });
     response.end(answer === undefined ? '' : JSON.stringify(answer));
