@@ -1,24 +1,15 @@
 import t from 'tap';
+import { type AnnasHub, openWithAnna } from '../testing/anna.js';
 import { gone } from '../testing/peers.js';
-import { Browser, TestHub, until } from '../testing/test-hub.js';
+import { type Browser, until } from '../testing/test-hub.js';
 
 t.setTimeout(120_000);
-
-interface Fixture {
-  test: TestHub;
-  anna: Browser;
-  phase: () => string | undefined;
-}
 
 /** Anna's server runs, and the proxy does not answer until `letProxyAnswer` is called. */
 async function makeFixture(t: {
   teardown: (end: () => Promise<void>) => void;
-}): Promise<Fixture & { letProxyAnswer: () => void }> {
-  const test = await TestHub.open((test) => void test.pam.passwords.set('anna', 'right'));
-  t.teardown(() => test.close());
-  const anna = new Browser(test);
-  await anna.logIn('anna', 'right');
-  const phase = () => test.context.servers.list()[0]?.state.phase;
+}): Promise<AnnasHub & { letProxyAnswer: () => void }> {
+  const { test, anna, phase } = await openWithAnna(t);
   await anna.submit('/hub/spawn');
   await until(() => phase() === 'ready' && test.spawner.watchers === 1);
   let letProxyAnswer = (): void => undefined;

@@ -1,19 +1,10 @@
 import t from 'tap';
+import { openWithAnna } from '../testing/anna.js';
 import { refuseStart } from '../testing/peers.js';
-import { Browser, TestHub, until } from '../testing/test-hub.js';
-
-async function openTest(t: {
-  teardown: (end: () => Promise<void>) => void;
-}): Promise<{ test: TestHub; anna: Browser }> {
-  const test = await TestHub.open((test) => void test.pam.passwords.set('anna', 'right'));
-  t.teardown(() => test.close());
-  const anna = new Browser(test);
-  await anna.logIn('anna', 'right');
-  return { test, anna };
-}
+import { until } from '../testing/test-hub.js';
 
 t.test('who looks at a Start button has the spawner called ahead, once in a while', async (t) => {
-  const { test, anna } = await openTest(t);
+  const { test, anna } = await openWithAnna(t);
   await until(() => test.spawner.watchers === 0);
   const before = test.spawner.count('Status');
   await anna.get('/hub/home');
@@ -25,7 +16,7 @@ t.test('who looks at a Start button has the spawner called ahead, once in a whil
 });
 
 t.test('that Jupyter is missing is told without waiting for the log', async (t) => {
-  const { test, anna } = await openTest(t);
+  const { test, anna } = await openWithAnna(t);
   // A reader that is asked would be killed, and the page would say so.
   test.logs.isKilled = true;
   test.spawner.onStart = async () => refuseStart('MH_ERR_SPAWN_JUPYTER_MISSING');

@@ -1,38 +1,19 @@
 import type { Key, ServerName } from '@metalhub/base/names.js';
 import t from 'tap';
+import { type AnnasHub, openWithAnna, phaseOf } from '../testing/anna.js';
 import { gone, refuseStart } from '../testing/peers.js';
-import { Browser, TestHub, until } from '../testing/test-hub.js';
+import { Browser, until } from '../testing/test-hub.js';
 
 // Of the whole file, also when it is run by itself: half a minute is not enough on a busy machine.
 t.setTimeout(120_000);
 
-interface Fixture {
-  test: TestHub;
-  anna: Browser;
-  phase: () => string;
-}
-
-async function makeFixture(t: { teardown: (end: () => Promise<void>) => void }): Promise<Fixture> {
-  const test = await TestHub.open(
-    (test) => void test.pam.passwords.set('anna', 'right').set('bert', 'right').set('root-of-all', 'right'),
-  );
-  t.teardown(() => test.close());
-  const anna = new Browser(test);
-  await anna.logIn('anna', 'right');
-  return { test, anna, phase: () => phaseOf(test) };
-}
-
-function phaseOf(test: TestHub): string {
-  return test.context.servers.list().find(({ user }) => user.name === 'anna')?.state.phase ?? 'none';
-}
-
-async function startAndWait({ test, anna }: Pick<Fixture, 'test' | 'anna'>): Promise<void> {
+async function startAndWait({ test, anna }: Pick<AnnasHub, 'test' | 'anna'>): Promise<void> {
   await anna.submit('/hub/spawn');
   await until(() => phaseOf(test) === 'ready');
 }
 
 t.test('H09: many starts at once are one', async (t) => {
-  const { test, anna, phase } = await makeFixture(t);
+  const { test, anna, phase } = await openWithAnna(t);
   const csrf = await anna.token('/hub/home');
   const answers = await Promise.all(Array.from({ length: 50 }, () => anna.post('/hub/spawn', { csrf, server: '' })));
   t.ok(answers.every(({ statusCode }) => statusCode === 303));
@@ -41,7 +22,7 @@ t.test('H09: many starts at once are one', async (t) => {
 });
 
 t.test('H09: a stop during a start wins, whatever the spawner answers first', async (t) => {
-  const { test, anna, phase } = await makeFixture(t);
+  const { test, anna, phase } = await openWithAnna(t);
   let finish = (): void => undefined;
   test.spawner.onStart = (request, peer) =>
     new Promise((resolve, reject) => {
@@ -61,7 +42,7 @@ t.test('H09: a stop during a start wins, whatever the spawner answers first', as
 });
 
 t.test('H09: a start during a stop happens after it', async (t) => {
-  const fixture = await makeFixture(t);
+  const fixture = await openWithAnna(t);
   const { test, anna, phase } = fixture;
   await startAndWait(fixture);
   test.spawner.onStop = () => new Promise((resolve) => setTimeout(resolve, 50));
@@ -77,7 +58,7 @@ t.test('H09: a start during a stop happens after it', async (t) => {
 });
 
 t.test('a failed start shows the last lines and a hint until the next start', async (t) => {
-  const { test, anna, phase } = await makeFixture(t);
+  const { test, anna, phase } = await openWithAnna(t);
   test.logs.lines = [
     { time_ms: 1, priority: 6, identifier: 'python3', message: 'from long ago' },
     {
@@ -109,7 +90,7 @@ t.test('a failed start shows the last lines and a hint until the next start', as
 t.test(
   'R06: a reader of the log that is killed does not hide the failure, and is not taken for an empty log',
   async (t) => {
-    const { test, anna, phase } = await makeFixture(t);
+    const { test, anna, phase } = await openWithAnna(t);
     test.logs.isKilled = true;
     test.spawner.onStart = async () => refuseStart('MH_ERR_SPAWN_EXITED');
     await anna.submit('/hub/spawn');
@@ -129,7 +110,7 @@ t.test(
 );
 
 t.test('a server that ends by itself loses its route and tells why', async (t) => {
-  const fixture = await makeFixture(t);
+  const fixture = await openWithAnna(t);
   const { test, anna, phase } = fixture;
   await startAndWait(fixture);
   const [unit] = test.spawner.units.values();
@@ -142,7 +123,7 @@ t.test('a server that ends by itself loses its route and tells why', async (t) =
 });
 
 t.test('a server that is shut down from within has not failed', async (t) => {
-  const fixture = await makeFixture(t);
+  const fixture = await openWithAnna(t);
   await startAndWait(fixture);
   const { test, phase } = fixture;
   const [unit] = test.spawner.units.values();
@@ -153,7 +134,7 @@ t.test('a server that is shut down from within has not failed', async (t) => {
 });
 
 t.test('the spawner is watched only while there is something to watch', async (t) => {
-  const fixture = await makeFixture(t);
+  const fixture = await openWithAnna(t);
   const { test, anna, phase } = fixture;
   await until(() => test.context.servers.isSettled && test.spawner.watchers === 0);
   await startAndWait(fixture);
@@ -164,7 +145,7 @@ t.test('the spawner is watched only while there is something to watch', async (t
 });
 
 t.test('R06: a spawner that is killed during a start is asked again with the same start id', async (t) => {
-  const { test, anna, phase } = await makeFixture(t);
+  const { test, anna, phase } = await openWithAnna(t);
   let starts = 0;
   test.spawner.onStart = async (request, peer) => {
     if (++starts === 1) return await new Promise(() => undefined);
@@ -183,7 +164,7 @@ t.test('R06: a spawner that is killed during a start is asked again with the sam
 });
 
 t.test('R06: what happened while the spawner was away is seen afterwards', async (t) => {
-  const fixture = await makeFixture(t);
+  const fixture = await openWithAnna(t);
   const { test, phase } = fixture;
   await startAndWait(fixture);
   await until(() => test.spawner.watchers === 1);
@@ -195,7 +176,7 @@ t.test('R06: what happened while the spawner was away is seen afterwards', async
 });
 
 t.test('R06: a restart of the spawner is no warning, a spawner that stays away is one', async (t) => {
-  const fixture = await makeFixture(t);
+  const fixture = await openWithAnna(t);
   const { test } = fixture;
   await startAndWait(fixture);
   await until(() => test.spawner.watchers === 1);
@@ -222,7 +203,7 @@ t.test('R06: a restart of the spawner is no warning, a spawner that stays away i
 });
 
 t.test('R06: a restarted hub adopts what runs, with the same token', async (t) => {
-  const fixture = await makeFixture(t);
+  const fixture = await openWithAnna(t);
   const { test, anna, phase } = fixture;
   await startAndWait(fixture);
   const before = test.proxy.routes.get('/user/anna/');
@@ -239,7 +220,7 @@ t.test('R06: a restarted hub adopts what runs, with the same token', async (t) =
 });
 
 t.test('R06: a hub that was killed during a start takes it up again', async (t) => {
-  const { test, anna, phase } = await makeFixture(t);
+  const { test, anna, phase } = await openWithAnna(t);
   test.spawner.onStart = (request, peer) => {
     peer.change({
       ...gone(request),
@@ -264,7 +245,7 @@ t.test('R06: a hub that was killed during a start takes it up again', async (t) 
 });
 
 t.test('a reboot leaves servers stopped, not failed', async (t) => {
-  const fixture = await makeFixture(t);
+  const fixture = await openWithAnna(t);
   const { test, phase } = fixture;
   await startAndWait(fixture);
   await test.stop();
@@ -275,7 +256,7 @@ t.test('a reboot leaves servers stopped, not failed', async (t) => {
 });
 
 t.test('a unit of a user that the database does not know is left alone, and so is its route', async (t) => {
-  const { test } = await makeFixture(t);
+  const { test } = await openWithAnna(t);
   await test.stop();
   const lost = { key: 'zoe' as Key, server: '' as ServerName };
   test.spawner.change({
@@ -306,7 +287,7 @@ t.test('a unit of a user that the database does not know is left alone, and so i
 });
 
 t.test('A11: whoever gets the key of a running unit after the database was lost does not get the unit', async (t) => {
-  const { test, anna, phase } = await makeFixture(t);
+  const { test, anna, phase } = await openWithAnna(t);
   await test.stop();
   const lost = { key: 'anna' as Key, server: '' as ServerName };
   test.spawner.change({
@@ -338,7 +319,7 @@ t.test('A11: whoever gets the key of a running unit after the database was lost 
 });
 
 t.test('a proxy that lost everything gets it again', async (t) => {
-  const fixture = await makeFixture(t);
+  const fixture = await openWithAnna(t);
   const { test, anna } = fixture;
   await startAndWait(fixture);
   test.proxy.routes.clear();
@@ -356,7 +337,7 @@ t.test('a proxy that lost everything gets it again', async (t) => {
 });
 
 t.test('a restarted proxy gets all ended sessions in one request', async (t) => {
-  const { test } = await makeFixture(t);
+  const { test } = await openWithAnna(t);
   for (let count = 0; count < 3; count++) {
     const bert = new Browser(test);
     await bert.logIn('bert', 'right');
@@ -370,45 +351,4 @@ t.test('a restarted proxy gets all ended sessions in one request', async (t) => 
   t.equal(test.proxy.calls.filter((call) => call === 'POST /api/revocations').length, 1);
   const ids = (list: typeof before) => list.map(({ session_id }) => session_id).sort();
   t.same(ids(test.proxy.revocations), ids(before));
-});
-
-t.test('a server whose way cannot be opened is not called ready before it can', async (t) => {
-  const { test, anna, phase } = await makeFixture(t);
-  test.proxy.isBroken = true;
-  await anna.submit('/hub/spawn');
-  await until(() => test.spawner.units.size === 1 && test.slept.length > 2);
-  t.equal(phase(), 'spawn');
-  test.proxy.isBroken = false;
-  await until(() => phase() === 'ready');
-  t.equal(test.proxy.routes.size, 1);
-});
-
-t.test(
-  'R07: a server whose way the proxy cannot store is ready at once, and the way is opened when it can',
-  async (t) => {
-    const { test, anna, phase } = await makeFixture(t);
-    test.proxy.isFull = true;
-    await anna.submit('/hub/spawn');
-    await until(() => phase() === 'ready');
-    t.same(test.slept, [], 'nobody waits for what will not come');
-    t.equal(test.proxy.routes.size, 0);
-    t.match((await anna.get('/hub/user/anna/lab')).body, 'The disk is full.', 'its user is told why');
-    test.proxy.isFull = false;
-    await until(() => test.proxy.routes.size === 1);
-  },
-);
-
-t.test('R07: a start that cannot be recorded is refused, and nothing was started', async (t) => {
-  const { test, anna, phase } = await makeFixture(t);
-  const csrf = await anna.token('/hub/home');
-  await test.context.database.execute('PRAGMA query_only = ON');
-  const refused = await anna.post('/hub/spawn', { csrf, server: '' });
-  t.equal(refused.statusCode, 503);
-  t.match(refused.body, 'read-only');
-  t.equal(test.spawner.count('StartServer'), 0);
-  t.equal(phase(), 'stopped');
-  t.equal((await anna.get('/hub/home')).statusCode, 200);
-  await test.context.database.execute('PRAGMA query_only = OFF');
-  await anna.post('/hub/spawn', { csrf, server: '' });
-  await until(() => phase() === 'ready');
 });
