@@ -1,10 +1,12 @@
 import t from 'tap';
 import { PAM_LOGIN } from '../lib/deb.js';
 import type { Machine } from '../lib/machine.js';
-import { bootWithAnna, outcomeOf, press, start, useProgram } from '../lib/server-start.js';
+import { bootWithAnna, outcomeOf, press, start, until, useProgram } from '../lib/server-start.js';
 import { fieldOf, Visitor } from '../lib/visitor.js';
 
 const CONFIG = '/etc/metalhub/metalhub.toml';
+const DATABASE_DIRECTORY = '/var/lib/metalhub/hub';
+const DATABASE = `${DATABASE_DIRECTORY}/hub.sqlite`;
 
 t.setTimeout(900_000);
 
@@ -21,6 +23,12 @@ t.teardown(async () => {
 
 async function serverAnswers(): Promise<number> {
   return (await visitor.navigate('/user/anna/api/status')).response.status;
+}
+
+/** What SQLite says of the whole file. */
+async function checkDatabase(): Promise<string> {
+  const check = `import sqlite3; print(sqlite3.connect("file:${DATABASE}?mode=ro", uri=True).execute("PRAGMA integrity_check").fetchone()[0])`;
+  return (await machine.run(['python3', '-c', check])).trim();
 }
 
 async function isActive(unit: string): Promise<string> {
@@ -189,6 +197,43 @@ t.test('R07: a full disk refuses new logins with a reason, keeps what runs, and 
     systemctl stop hub.service
     umount /var/lib/metalhub/hub
     systemctl start hub.service`);
+  await press(visitor, 'stop');
+});
+
+t.test(
+  'R07: while another program holds the database, reads and servers go on, and a login says why not',
+  async (t) => {
+    t.match(await start(visitor, 'anna'), { ready: true });
+    const hold = `import sqlite3, time; c = sqlite3.connect("${DATABASE}", isolation_level=None); c.execute("BEGIN IMMEDIATE"); print("held", flush=True); time.sleep(120)`;
+    await machine.run(['systemd-run', '--quiet', '--unit=holder', 'python3', '-c', hold]);
+    await machine.waitForEntry({ unit: 'holder.service' }, /held/);
+    t.equal((await visitor.navigate('/hub/home')).response.status, 200, 'who is logged in stays');
+    t.equal(await serverAnswers(), 200);
+    const other = new Visitor();
+    const refused = await other.logIn('anna', 'correct horse');
+    t.equal(refused.response.status, 503);
+    t.match(refused.text, /another program holds it/);
+    await machine.run(['systemctl', 'stop', 'holder.service']);
+    t.equal((await other.logIn('anna', 'correct horse')).response.status, 200, 'without a restart');
+    t.equal(await checkDatabase(), 'ok');
+  },
+);
+
+t.test('R07: a hub whose database is read-only says so, keeps trying, and comes back by itself', async (t) => {
+  await machine.run(['systemctl', 'stop', 'hub.service']);
+  await machine.shell(
+    `mount --bind ${DATABASE_DIRECTORY} ${DATABASE_DIRECTORY}; mount -o remount,bind,ro ${DATABASE_DIRECTORY}`,
+  );
+  const since = await machine.cursor();
+  await machine.run(['systemctl', 'start', '--no-block', 'hub.service']);
+  const entry = await machine.waitForEntry({ identifier: 'hub', since }, /cannot start/);
+  t.match(entry.message, `${DATABASE_DIRECTORY} is read-only`);
+  t.equal((await visitor.request('/user/anna/api/status')).status, 200, 'servers go on');
+  t.equal((await visitor.navigate('/hub/home')).response.status, 503);
+  await machine.run(['umount', DATABASE_DIRECTORY]);
+  await until('the hub is back', async () => (await visitor.request('/hub/health')).status === 200, 60_000);
+  t.match((await visitor.navigate('/hub/home')).text, /Running/, 'still logged in, the server adopted');
+  t.equal(await checkDatabase(), 'ok');
   await press(visitor, 'stop');
 });
 

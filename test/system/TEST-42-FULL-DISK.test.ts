@@ -1,5 +1,6 @@
 import t from 'tap';
 import { createUser, installDeb } from '../lib/deb.js';
+import { HostCgroup } from '../lib/host-cgroup.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { type Outcome, outcomeOf, press, start, unitProperty, until } from '../lib/server-start.js';
 import { fieldOf, Visitor } from '../lib/visitor.js';
@@ -113,6 +114,46 @@ t.test('R07: while the proxy cannot store, a logout ends what is open, and Stop 
   t.equal((await other.navigate('/user/bert/api/status')).response.status, 200);
   await press(other, 'stop');
 });
+
+t.test('R07: without inodes it is as without space', async (t) => {
+  const other = new Visitor();
+  await other.logIn('bert', 'correct horse');
+  await machine.run(['rm', '-f', `${PROXY_STATE}/state.journal`]);
+  const used = (await machine.run(['df', '--output=iused', PROXY_STATE])).split('\n')[1]?.trim();
+  await machine.run(['mount', '-o', `remount,nr_inodes=${used}`, PROXY_STATE]);
+  t.match(await start(other, 'bert'), { ready: true });
+  const page = await other.navigate('/user/bert/lab');
+  t.equal(page.response.status, 503);
+  t.match(page.text, /The state of the proxy cannot be stored: ENOSPC: no space left on device/);
+  t.equal((await anna.request('/user/anna/api/status')).status, 200, 'what runs goes on');
+  await machine.run(['mount', '-o', 'remount,nr_inodes=1000', PROXY_STATE]);
+  await until('the route', async () => (await other.navigate('/user/bert/api/status')).response.status === 200);
+  await press(other, 'stop');
+});
+
+t.test(
+  'R07: without a task for its server a start fails with the reason, and nothing stays',
+  { skip: HostCgroup.missing('pids') },
+  async (t) => {
+    const bert = new Visitor();
+    await bert.logIn('bert', 'correct horse');
+    await bert.navigate('/hub/home');
+    const group = HostCgroup.create('pids');
+    t.teardown(() => group.remove());
+    // What systemd starts from now on.
+    group.add(await machine.leader());
+    group.set('pids.max', '1');
+    const event = await start(bert, 'bert');
+    t.equal(event['failed'], true);
+    t.match(JSON.stringify(event), /systemd had no resources to start the server/);
+    t.equal(await unitProperty(machine, 'jupyter-bert.service', 'LoadState'), 'not-found');
+    t.notMatch(await machine.run(['hubctl', 'routes', '--json']), '/user/bert/');
+    t.equal((await anna.request('/user/anna/api/status')).status, 200, 'what runs goes on');
+    group.set('pids.max', 'max');
+    t.match(await start(bert, 'bert'), { ready: true });
+    await press(bert, 'stop');
+  },
+);
 
 t.test(
   'R07: with no room at all a start is refused with the reason, nothing is started, and what runs goes on',

@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net';
-import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { createUser, installDeb, PAM_LOGIN } from '../lib/deb.js';
+import { HostCgroup, hostPid } from '../lib/host-cgroup.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
+import { answerAll, inParallel, openMany, slowBody, untilClosed } from '../lib/proxy-crowd.js';
 import { openConnection, ProxyRig, requestHead, visit, visitDuring } from '../lib/proxy-rig.js';
-import { start } from '../lib/server-start.js';
+import { start, until } from '../lib/server-start.js';
 import { Visitor } from '../lib/visitor.js';
 
 const CONFIG = '/etc/metalhub/metalhub.toml';
@@ -36,20 +37,6 @@ t.teardown(async () => {
   rig?.close();
   await machine?.stop();
 });
-
-/** Answers every request at once, and keeps what it got. */
-function answerAll(socket: Socket): void {
-  let head = '';
-  socket.on('data', (chunk) => {
-    head += chunk.toString('latin1');
-    for (let end = head.indexOf('\r\n\r\n'); end >= 0; end = head.indexOf('\r\n\r\n')) {
-      head = head.slice(end + 4);
-      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine');
-    }
-  });
-  socket.on('end', () => socket.end());
-  socket.on('error', () => socket.destroy());
-}
 
 t.test(
   'P10: no other account connects to the proxy’s or a user’s socket, nor can a unit replace its own',
@@ -126,6 +113,76 @@ print(len([sample for family in parse(sys.stdin.read()) for sample in family.sam
   );
   t.ok(Number(count) > 100, `${count.trim()} samples`);
 });
+
+t.test(
+  'R03: the kernel kills a draining worker for its memory: its own connections are lost, no others',
+  { skip: HostCgroup.missing('memory') },
+  async (t) => {
+    t.equal((await machine.run(['systemctl', 'show', '-P', 'OOMPolicy', 'hub-proxy.service'])).trim(), 'continue');
+    const group = HostCgroup.create('memory');
+    t.teardown(() => group.remove());
+    group.set('memory.limit_in_bytes', '1M');
+    const servers: Socket[] = [];
+    await rig.serve('much', (socket) => void servers.push(socket.on('error', () => undefined).resume()), 'ticket');
+    const request = requestHead('GET /user/much/x', [`Cookie: ${rig.cookie('much')}`]);
+    const ask = async (): Promise<Socket> => {
+      const socket = await openConnection();
+      socket.resume().write(request);
+      return socket;
+    };
+    const old = await ask();
+    await until('it is there', async () => servers.length === 1);
+    await machine.run(['systemctl', 'restart', 'hub-proxy.service']);
+    const young = await ask();
+    await until('it is there', async () => servers.length === 2);
+    const draining = (await rig.generations()).find(({ draining, connections }) => draining && connections === 1);
+    const supervisor = await rig.supervisor();
+    const lost = 'metalhub_proxy_generations_ended_total{reason="lost"}';
+    const before = await rig.metric(lost);
+    const oldEnds = untilClosed(old);
+    group.add(await hostPid(machine, draining?.pid ?? 0));
+    // An answer takes new memory: pages that it had before do not count.
+    const fill = async (): Promise<void> => {
+      const [server] = servers;
+      server?.write('HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n');
+      for (let written = 0; written < 2000 && server?.writable === true; written++) {
+        if (!server.write(Buffer.alloc(MIB)))
+          await new Promise((resolve) => server.once('drain', resolve).once('close', resolve));
+      }
+    };
+    const during = await visitDuring('/user/good/x', cookie, Promise.all([oldEnds, fill()]));
+    t.same(during.failed, []);
+    t.match(group.read('memory.oom_control'), /^oom_kill [1-9]/m, 'it was the kernel');
+    await until('it is counted', async () => (await rig.metric(lost)) === before + 1);
+    t.ok(supervisor.isAlive);
+    const answered = new Promise((resolve) => young.once('data', resolve));
+    servers[1]?.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine');
+    await answered;
+    t.pass('the other worker’s connections go on');
+  },
+);
+
+t.test(
+  'R07: without a task for a new worker visitors wait, and it comes by itself when there is one',
+  { skip: HostCgroup.missing('pids') },
+  async (t) => {
+    const group = HostCgroup.create('pids');
+    t.teardown(() => group.remove());
+    const pid = Number(await machine.run(['systemctl', 'show', '-P', 'MainPID', 'hub-proxy.service']));
+    const supervisor = await rig.supervisor();
+    group.add(await hostPid(machine, pid));
+    group.set('pids.max', '1');
+    const since = await machine.cursor();
+    for (const { pid: worker } of await rig.generations()) await machine.exec(['kill', '-KILL', String(worker)]);
+    const waiting = visit('/user/good/x', cookie);
+    await machine.waitForEntry({ since, unit: 'hub-proxy.service' }, /no worker could be started: .* EAGAIN/);
+    await sleep(3000);
+    t.ok(supervisor.isAlive, 'the supervisor goes on');
+    t.equal((await rig.send('GET', '/api/status')).status, 200, 'and answers');
+    group.set('pids.max', 'max');
+    t.equal((await waiting).status, 200, 'who came meanwhile is answered');
+  },
+);
 
 t.test('hanging, dying and missing servers harm nobody else', async (t) => {
   const hanging: Socket[] = [];
@@ -334,52 +391,10 @@ t.test('the journal holds no more than the refusals', async () => {
   await machine.assertCleanJournal([
     /request refused|more requests were refused/,
     /\[hub\.|hub-admin/,
-    // Killed.
+    // Killed, and without a task for the next one.
     /a worker ended or hangs, and is replaced/,
+    /no worker could be started: .* EAGAIN/,
     // Another address was configured: hubctl apply restarts the socket.
     /Socket unit configuration has changed while unit has been running/,
   ]);
 });
-
-async function openMany(
-  count: number,
-  optionsOf: (index: number) => { localAddress?: string; host?: string },
-  first?: string,
-): Promise<Socket[]> {
-  const sockets: Socket[] = [];
-  await inParallel(count, 100, async (index) => {
-    const socket = await openConnection(optionsOf(index)).catch(() => undefined);
-    socket?.resume();
-    if (first !== undefined) socket?.write(first);
-    if (socket !== undefined) sockets.push(socket);
-  });
-  return sockets;
-}
-
-async function inParallel(count: number, width: number, work: (index: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  const run = async (): Promise<void> => {
-    while (next < count) await work(next++);
-  };
-  await Promise.all(Array.from({ length: width }, run));
-}
-
-function untilClosed(socket: Socket): Promise<unknown> {
-  return socket.destroyed ? Promise.resolve() : new Promise((resolve) => socket.once('close', resolve));
-}
-
-/** A request to the route API whose body never ends. */
-function slowBody(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path, () => {
-      const head = ['POST /api/routes/user/slow HTTP/1.1', 'Host: x', 'Content-Type: application/json'];
-      socket.write(`${head.join('\r\n')}\r\nContent-Length: 60000\r\n\r\n{`);
-      socket.resume();
-      const drip = setInterval(() => socket.writable && socket.write(' '), 1000);
-      socket.once('close', () => clearInterval(drip));
-      resolve(socket);
-    });
-    socket.once('error', reject);
-    socket.on('error', () => socket.destroy());
-  });
-}

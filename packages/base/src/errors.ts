@@ -50,6 +50,7 @@ export const ERROR_MESSAGES = {
   MH_ERR_SPAWN_JUPYTER_MISSING: 'JupyterLab is not installed where the profile looks for it',
   MH_ERR_SPAWN_JUPYTER_OLD: 'the installed Jupyter Server is too old: version 2 or later is needed',
   MH_ERR_SPAWN_COMMAND: "the server's program could not be executed",
+  MH_ERR_SPAWN_NOT_STARTED: 'systemd had no resources to start the server: {result}',
   MH_ERR_SPAWN_EXITED: 'the server ended before it was ready ({result}, status {status})',
   MH_ERR_SPAWN_TIMEOUT: 'the server was not ready within {timeoutSec} seconds',
   MH_ERR_SPAWN_DISK_FULL: 'no space is left on the disk',

@@ -18,7 +18,9 @@ const cases = [
   // A signal's number is not an exit status: SIGUSR1 to SIGSYS are below 100, but real-time signals need not be.
   { result: 'signal', status: 100, code: 'MH_ERR_SPAWN_EXITED', message: '(signal, status 100)' },
   { result: 'success', status: 0, code: 'MH_ERR_SPAWN_EXITED', message: '(success, status 0)' },
-  { result: null, status: null, code: 'MH_ERR_SPAWN_EXITED', message: '(unknown, status unknown)' },
+  { result: 'resources', status: null, code: 'MH_ERR_SPAWN_NOT_STARTED', message: 'no task' },
+  { result: null, status: null, code: 'MH_ERR_SPAWN_NOT_STARTED', message: 'its socket or its slice failed' },
+  { result: null, status: 1, code: 'MH_ERR_SPAWN_EXITED', message: '(unknown, status 1)' },
 ];
 
 for (const { result, status, code, message } of cases) {

@@ -28,6 +28,14 @@ export function explainFailedStart({ unit, python, timeoutSec, status, isDiskFul
   if (status.result === 'oom-kill') {
     return new MetalhubError('MH_ERR_SPAWN_OOM', { details, hint: 'raise memory_max of the profile in metalhub.toml' });
   }
+  // It never ran: systemd could not fork (TasksMax=, memory), for the service or for its socket before it.
+  if ((status.result === 'resources' || status.result === null) && status.exit_status === null && !isDiskFull) {
+    const result = status.result === null ? 'its socket or its slice failed' : 'no task, memory or descriptor was left';
+    return new MetalhubError('MH_ERR_SPAWN_NOT_STARTED', {
+      details: { ...details, result },
+      hint: `${logs} -u ${unit.replace(/service$/, 'socket')}`,
+    });
+  }
   const exit = status.result === 'exit-code' ? status.exit_status : null;
   switch (exit) {
     case LAUNCHER_EXIT.noJupyter:

@@ -1,6 +1,6 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import { Database } from './database.js';
 import { MIGRATIONS } from './migrate.js';
@@ -75,6 +75,11 @@ t.test('R11: a database of a newer version is refused and left alone', async (t)
     message: `database ${file} has schema 3, this version knows up to 1`,
     hint: /before-/,
   });
+});
+
+t.test('R07: a directory that cannot be written is named', async (t) => {
+  const file = join(dirname(makeFile(t)), 'missing', 'hub.sqlite');
+  await t.rejects(openDatabase(file), { code: 'MH_ERR_HUB_DATABASE', message: `${dirname(file)} cannot be written` });
 });
 
 t.test('a file that is no database is refused', async (t) => {

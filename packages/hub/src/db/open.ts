@@ -1,6 +1,6 @@
-import { existsSync, statfsSync } from 'node:fs';
+import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { MetalhubError } from '@metalhub/base/errors.js';
+import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import { Database } from './database.js';
 import { MIGRATIONS, migrate } from './migrate.js';
 
@@ -15,7 +15,9 @@ const NEEDED_BYTES = 64 * 1024;
  */
 export async function openDatabase(file: string, migrations: readonly string[] = MIGRATIONS): Promise<Database> {
   const wasCutOff = existsSync(`${file}-wal`);
-  const database = await Database.open(file);
+  const database = await Database.open(file).catch((error: unknown) => {
+    throw explained(error, dirname(file));
+  });
   try {
     await database.execute(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     await requirePragma(database, 'journal_mode', 'wal', 'WAL');
@@ -27,14 +29,26 @@ export async function openDatabase(file: string, migrations: readonly string[] =
     return database;
   } catch (error) {
     await database.close().catch(() => undefined);
-    throw isDiskError(error) && isFull(dirname(file)) ? fullDisk(dirname(file), error) : error;
+    throw explained(error, dirname(file));
   }
 }
 
-/** What SQLite calls a full disk depends on what it was about to do. */
+/** SQLite says little of a disk that takes nothing. */
+function explained(error: unknown, directory: string): unknown {
+  if (!isDiskError(error)) return error;
+  if (isFull(directory)) return fullDisk(directory, error);
+  const refusal = findRefusal(directory);
+  if (refusal === undefined) return error;
+  const details = { reason: refusal === 'EROFS' ? `${directory} is read-only` : `${directory} cannot be written` };
+  return new MetalhubError('MH_ERR_HUB_DATABASE', { details, hint: `look at: findmnt -T ${directory}`, cause: error });
+}
+
+/** What it calls a full disk, or one that is read-only, depends on what it was about to do. */
 function isDiskError(error: unknown): boolean {
   if (!(error instanceof MetalhubError)) return false;
-  return ['SQLITE_IOERR', 'SQLITE_FULL', 'SQLITE_CANTOPEN'].includes(String(error.details['sqlite']));
+  return ['SQLITE_IOERR', 'SQLITE_FULL', 'SQLITE_CANTOPEN', 'SQLITE_READONLY'].includes(
+    String(error.details['sqlite']),
+  );
 }
 
 function isFull(directory: string): boolean {
@@ -44,6 +58,16 @@ function isFull(directory: string): boolean {
   } catch {
     // The database's own error says more.
     return false;
+  }
+}
+
+/** Why nothing can be made there: a system's code. */
+function findRefusal(directory: string): string | undefined {
+  try {
+    accessSync(directory, constants.W_OK);
+    return undefined;
+  } catch (error) {
+    return systemErrorCode(error);
   }
 }
 
