@@ -137,8 +137,9 @@ async function readAnswer(socket: Socket): Promise<{ status: number; isLast: boo
   if (socket.destroyed || socket.readableEnded) onClose();
   try {
     for (;;) {
-      const [chunk] = (await once(socket, 'data', { signal: gone.signal }).catch(() => {
-        throw gone.signal.reason;
+      const [chunk] = (await once(socket, 'data', { signal: gone.signal }).catch((error: unknown) => {
+        // A reset comes before the close.
+        throw gone.signal.reason ?? error;
       })) as [Buffer];
       received = Buffer.concat([received, chunk]);
       const end = received.indexOf('\r\n\r\n');

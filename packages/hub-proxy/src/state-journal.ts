@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { constants, fstatSync, statSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemErrorCode } from '@metalhub/base/errors.js';
 import { ShapeError } from '@metalhub/base/shape.js';
@@ -72,17 +72,17 @@ export class JournalFile {
   }
 
   /** False when somebody removed or replaced it: what is appended would be lost, or would lie behind nothing. */
-  async isInPlace(): Promise<boolean> {
+  isInPlace(): boolean {
     try {
-      const { ino, size } = await stat(this.#path);
-      return size >= this.#size && (this.#file === undefined || (await this.#file.stat()).ino === ino);
+      const { ino, size } = statSync(this.#path);
+      return size >= this.#size && (this.#file === undefined || fstatSync(this.#file.fd).ino === ino);
     } catch (error) {
       if (systemErrorCode(error) === 'ENOENT') return this.#file === undefined && this.#size === 0;
       throw error;
     }
   }
 
-  /** Resolves when the lines are on the disk. @throws the system error; then none of them counts */
+  /** Resolves when the lines are on the disk, for which the file was opened (O_DSYNC). @throws the system error; then none of them counts */
   async append(lines: string): Promise<void> {
     const bytes = Buffer.from(lines);
     try {
@@ -90,7 +90,6 @@ export class JournalFile {
       const { bytesWritten } = await file.write(bytes, 0, bytes.length, this.#size);
       // On a disk that is just getting full the system writes what fits, and says no more than how much that was.
       if (bytesWritten < bytes.length) throw notEnoughSpace();
-      await file.datasync();
       this.#size += bytes.length;
     } catch (error) {
       // What was written of it must not be read again.
@@ -114,7 +113,7 @@ export class JournalFile {
 
   async #open(): Promise<FileHandle> {
     if (this.#file !== undefined) return this.#file;
-    const file = await open(this.#path, constants.O_CREAT | constants.O_RDWR, MODE);
+    const file = await open(this.#path, constants.O_CREAT | constants.O_RDWR | constants.O_DSYNC, MODE);
     try {
       await file.truncate(this.#size);
       await file.sync();

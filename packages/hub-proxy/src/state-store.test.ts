@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { MAX_CHANGES } from './generation-protocol.js';
 import { LiveState } from './live-state.js';
 import {
   type Delta,
@@ -256,9 +257,28 @@ t.test('a version that jumps while a change is written is on the disk with the n
     await new Promise((resolve) => setImmediate(resolve));
     store.outrun(store.live.version + 5);
     await writing;
-    await store.update((state) => putRoute(state, { ...annas, prefix: `/at/${state.version}/` }));
+    const jumped = store.live.version;
+    for (let count = 0; count < 8; count++) {
+      await store.update((state) => putRoute(state, { ...annas, prefix: `/at/${state.version}/` }));
+    }
+    t.ok(
+      [undefined, 8].includes(store.changesSince(jumped)?.length),
+      'whoever has that version gets all that came since',
+    );
     t.same(reopened(path), store.snapshot());
   }
+});
+
+t.test('of changes without end the latest are kept, as many as a worker takes at once', async (t) => {
+  const store = openStore(join(makeDirectory(t), 'state.json'));
+  const change = (count: number) =>
+    Promise.all(Array.from({ length: count }, () => store.update((state) => ({ remove: [`/${state.version}/`] }))));
+  for (let round = 0; round < 5; round++) await change(2000);
+  const { version } = store.live;
+  t.equal(version, 10_000);
+  t.equal(store.changesSince(version - 1)?.[0]?.version, version);
+  t.equal(store.changesSince(version - MAX_CHANGES)?.length, MAX_CHANGES);
+  t.equal(store.changesSince(version - MAX_CHANGES - 1), undefined);
 });
 
 t.test('R07: a change that fails when it is made again fails alone, and the store goes on', async (t) => {
