@@ -28,7 +28,10 @@ export async function connectSpawnerAdmin(machine: Machine): Promise<WireClient<
 }
 
 /** A start of the default profile. Token and start id are told apart by the key. */
-export function startParams(key: string, changes: Partial<Record<keyof StartParams, string>> = {}): StartParams {
+export function startParams(
+  key: string,
+  changes: Partial<Record<Exclude<keyof StartParams, 'choices'>, string> & Pick<StartParams, 'choices'>> = {},
+): StartParams {
   const server = changes.server ?? '';
   const params = {
     key,
@@ -40,7 +43,7 @@ export function startParams(key: string, changes: Partial<Record<keyof StartPara
     base_url: server === '' ? `/user/${key}/` : `/user/${key}/${server}/`,
     ...changes,
   };
-  return params as StartParams;
+  return params as unknown as StartParams;
 }
 
 export function tokenOf(key: string): string {

@@ -67,6 +67,27 @@ export function list<T>(shape: Shape<T>, max: number): Shape<T[]> {
   };
 }
 
+/** An object with any keys that match, each with a value of the same shape. */
+export function record<T>(key: RegExp, shape: Shape<T>, max: number): Shape<Readonly<Record<string, T>>> {
+  return (value, path) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return fail(path, 'an object');
+    const entries = Object.entries(value);
+    if (entries.length > max) return fail(path, `at most ${max} keys`);
+    return Object.fromEntries(
+      entries.map(([name, entry]) => {
+        if (!key.test(name)) return fail(path, `keys like ${key}`);
+        return [name, shape(entry, `${path}.${name}`)];
+      }),
+    );
+  };
+}
+
+/** The same keys, none of them needed. */
+export function partial<S extends Record<string, Shape<unknown>>>(shapes: S) {
+  const entries = Object.entries(shapes).map(([name, shape]) => [name, optional(shape)]);
+  return object(Object.fromEntries(entries) as { [K in keyof S]: Shape<Shaped<S[K]> | undefined> });
+}
+
 /** Whether {@link object} leaves out keys that it does not know; set by {@link tolerant} while its shape checks. */
 let dropsUnknownKeys = false;
 

@@ -1,6 +1,6 @@
-import { isIP } from 'node:net';
+import { isRange } from './address-range.js';
 import { basePathMistake } from './base-path.js';
-import { parseBytes } from './bytes.js';
+import { checkProfiles } from './profile-rules.js';
 import type { Config } from './schema.js';
 
 type Refuse = (path: readonly (string | number)[], reason: string) => void;
@@ -15,17 +15,7 @@ export function checkConsistency(config: Config, refuse: Refuse): void {
   if (config.accounts.uid_min > config.accounts.uid_max) {
     refuse(['accounts', 'uid_max'], `must not be less than accounts.uid_min (${config.accounts.uid_min})`);
   }
-  const names = new Set<string>();
-  for (const [index, profile] of config.profile.entries()) {
-    if (names.has(profile.name)) refuse(['profile', index, 'name'], `"${profile.name}" is used twice`);
-    names.add(profile.name);
-    for (const key of ['memory_max', 'memory_high'] as const) {
-      const bytes = parseBytes(profile[key]);
-      if (bytes !== undefined && (bytes < 64 * 2 ** 20 || bytes > 2 ** 50)) {
-        refuse(['profile', index, key], 'must lie between 64M and 1024T');
-      }
-    }
-  }
+  checkProfiles(config, refuse);
   if (config.login.length > 1) refuse(['login', 1], 'this version knows one way to log in');
 }
 
@@ -50,13 +40,6 @@ function checkPort(address: string, where: readonly (string | number)[], refuse:
 
 function hostOf(address: string): string {
   return address.slice(0, address.lastIndexOf(':'));
-}
-
-function isRange(text: string): boolean {
-  const [address = '', bits] = text.split('/');
-  const family = isIP(address);
-  if (family === 0) return false;
-  return bits === undefined || Number(bits) <= (family === 4 ? 32 : 128);
 }
 
 function checkUpstreams(config: Config, refuse: Refuse): void {

@@ -37,16 +37,26 @@ export function sections(): Section[] {
   for (const [name, schema] of Object.entries(configSchema.properties) as [string, TSchema][]) {
     const isArray = schema['type'] === 'array';
     const table: TSchema | undefined = isArray ? schema['items'] : schema;
-    if (table?.['type'] !== 'object') top.keys.push({ name, schema });
-    else {
-      const keys = Object.entries(table['properties'] as Record<string, TSchema>).map(([key, value]) => ({
-        name: key,
-        schema: value,
-      }));
-      tables.push({ name, isArray, description: schema.description ?? '', keys });
-    }
+    if (table === undefined || table['type'] !== 'object') top.keys.push({ name, schema });
+    else tables.push(...tableSections(name, schema, table));
   }
   return [top, ...tables];
+}
+
+/** A table and the tables within it. Keys that may be left out without a default are those of the table around it. */
+function tableSections(name: string, schema: TSchema, table: TSchema): Section[] {
+  const required = table['required'] as readonly string[] | undefined;
+  const entries = Object.entries(table['properties'] as Record<string, TSchema>)
+    .filter(([key]) => required?.includes(key))
+    .map(([key, value]) => ({ name: key, schema: value }));
+  const own: Section = {
+    name,
+    isArray: schema['type'] === 'array',
+    description: schema.description ?? '',
+    keys: entries.filter((key) => key.schema['isTable'] !== true),
+  };
+  const inner = entries.filter((key) => key.schema['isTable'] === true);
+  return [own, ...inner.flatMap((key) => tableSections(`${name}.${key.name}`, key.schema, key.schema['items']))];
 }
 
 /** The commented file that is installed as /etc/metalhub/metalhub.toml. */
@@ -123,7 +133,8 @@ export function renderManPage(): string {
 }
 
 function describe(schema: TSchema): string {
-  const inner = schema['type'] === 'object' ? (schema['properties'] as Record<string, TSchema>) : {};
+  const table: TSchema = schema['type'] === 'array' ? schema['items'] : schema;
+  const inner = (table['properties'] ?? {}) as Record<string, TSchema>;
   const parts = Object.entries(inner).map(([key, value]) => `${key}: ${value.description ?? ''}`);
   return [schema.description ?? '', ...parts].join(' ');
 }

@@ -310,3 +310,6 @@ export const configSchema = Type.Object(
 export type Config = Static<typeof configSchema>;
 export type LoginConfig = Static<typeof loginSchema>;
 export type ProfileConfig = Static<typeof profileSchema>;
+export type OverrideConfig = ProfileConfig['override'][number];
+export type ChoiceConfig = ProfileConfig['choice'][number];
+export type OptionConfig = ChoiceConfig['option'][number];

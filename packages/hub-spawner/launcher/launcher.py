@@ -6,7 +6,7 @@ this process until Jupyter itself reads the user's settings: no PYTHON* variable
 broken `pip install --user` can therefore never lock its user out. Kernels and terminals are started without `-I`, so
 there those packages work as usual.
 
-It is told what to serve by the credential `server.json` ({"token", "base_url", "default_url"}), never by its command line
+It is told what to serve by the credential `server.json` ({"token", "base_url", "default_url"}, and "root_dir" for another directory than the home), never by its command line
 or environment, which every local user can read.
 
 Any Python from 3.9 on; the standard library only.
@@ -235,6 +235,18 @@ def keep_token_from_pages(lab_app):
     lab_app.initialize_handlers = initialize_without_token
 
 
+def find_root_dir(home, wanted):
+    """What the file browser shows; below the home it is made, elsewhere it is the administrator's to make."""
+    path = os.path.join(home, wanted)
+    if not os.path.isabs(wanted):
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        except OSError as error:
+            warn(f"{path} cannot be made: {error.strerror}")
+            return home
+    return path
+
+
 def arguments(credential):
     """These win over the user's own configuration files. They stay within this process: /proc shows only `-I launcher.py`."""
     settings = {
@@ -255,7 +267,7 @@ def arguments(credential):
     }
     home = os.environ.get("HOME")
     if home:
-        settings["ServerApp.root_dir"] = home
+        settings["ServerApp.root_dir"] = find_root_dir(home, credential.get("root_dir", ""))
     return [f"--{name}={value}" for name, value in settings.items()]
 
 

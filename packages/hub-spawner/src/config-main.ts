@@ -1,8 +1,8 @@
-import { parseBytes } from '@metalhub/config/bytes.js';
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@metalhub/config/load.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 import { createLog } from '@metalhub/systemd/journal.js';
+import { profileEntry } from './profile-entry.js';
 import { requireRootOwned } from './root-owned.js';
 import { CONFIG_EXTRACT, type SpawnerConfig, spawnerConfigShape } from './spawner-config.js';
 
@@ -23,15 +23,7 @@ function extractOf({ accounts, server, profile }: Config): SpawnerConfig {
   return {
     accounts: { uid_min: accounts.uid_min, uid_max: accounts.uid_max },
     server: { start_timeout_sec: server.start_timeout_sec, stop_timeout_sec: server.stop_timeout_sec },
-    profile: profile.map((entry) => ({
-      name: entry.name,
-      python: entry.python,
-      default_url: entry.default_url,
-      memory_max_bytes: parseBytes(entry.memory_max) ?? null,
-      memory_high_bytes: parseBytes(entry.memory_high) ?? null,
-      cpu_quota_percent: entry.cpu_quota_percent,
-      tasks_max: entry.tasks_max,
-    })),
+    profile: profile.map(profileEntry),
   };
 }
 

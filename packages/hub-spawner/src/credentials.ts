@@ -12,6 +12,8 @@ export interface ServerCredential {
   readonly token: string;
   readonly base_url: string;
   readonly default_url: string;
+  /** As in metalhub.toml; left out for the home. */
+  readonly root_dir?: string;
 }
 
 /**

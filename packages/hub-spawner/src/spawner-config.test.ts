@@ -1,23 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { getProfile, readSpawnerConfig, type SpawnerConfig } from './spawner-config.js';
+import { getProfile, readSpawnerConfig } from './spawner-config.js';
+import { extractOf } from './testing/profile.js';
 
-const good: SpawnerConfig = {
-  accounts: { uid_min: 70_000, uid_max: 99_999 },
-  server: { start_timeout_sec: 60, stop_timeout_sec: 20 },
-  profile: [
-    {
-      name: 'default',
-      python: '/usr/bin/python3',
-      default_url: '/lab',
-      memory_max_bytes: 4 * 2 ** 30,
-      memory_high_bytes: null,
-      cpu_quota_percent: 0,
-      tasks_max: 4096,
-    },
-  ],
-};
+const good = extractOf('[[profile]]\nname = "default"\n');
 
 t.test('a checked extract is read, and its profiles are found by name only', async (t) => {
   const file = join(t.testdir({ 'config.json': JSON.stringify(good) }), 'config.json');
@@ -43,10 +30,75 @@ t.test('S03: limits beyond the ceilings, paths with substitutions and unknown ke
     { python: '/opt/a b/python' },
     { python: '/opt/a\npython' },
     { ExecStartPre: '/bin/sh' },
+    { properties: { ExecStartPre: 1 } },
+    { properties: { Nice: -21 } },
+    { devices: ['/etc/shadow'] },
+    { relax: ['root'] },
+    { ip_allow: ['example.org'] },
+    { variables: { 'A=B': '' } },
+    { variables: { A: 'x\ny' } },
+    { mounts: [{ source: '/a', target: 'b', write: true }] },
   ];
   for (const change of bad) {
-    writeFileSync(file, JSON.stringify({ ...good, profile: [{ ...profile, ...change }] }));
+    writeFileSync(
+      file,
+      JSON.stringify({ ...good, profile: [{ ...profile, settings: { ...profile?.settings, ...change } }] }),
+    );
     t.throws(() => readSpawnerConfig(file), { code: 'MH_ERR_CONFIG_FILE' }, JSON.stringify(change));
   }
   t.throws(() => readSpawnerConfig(`${file}.missing`), { code: 'MH_ERR_CONFIG_FILE' });
+});
+
+t.test('overrides and choices lie over the profile, in this order', async (t) => {
+  const config = extractOf(`
+    [[profile]]
+    name = "default"
+    memory_max = "1G"
+    tasks_max = 100
+    mounts = [{ source = "/srv/a" }]
+    [[profile.override]]
+    name = "staff"
+    groups = ["staff"]
+    memory_max = "2G"
+    tasks_max = 200
+    [[profile.choice]]
+    name = "size"
+    title = "Size"
+    [[profile.choice.option]]
+    name = "large"
+    title = "Large"
+    memory_max = "8G"
+    [[profile.choice]]
+    name = "environment"
+    title = "Environment"
+    [[profile.choice.option]]
+    name = "torch"
+    title = "PyTorch"
+    environment = "/opt/torch/"
+    mounts = [{ source = "/srv/b", write = true }]
+  `);
+  t.match(getProfile(config, 'default'), { name: 'default', memory_max_bytes: 2 ** 30, tasks_max: 100 });
+  t.match(getProfile(config, 'default', { override: 'staff' }), { memory_max_bytes: 2 ** 31, tasks_max: 200 });
+  const choices = { environment: 'torch', size: 'large' };
+  t.match(getProfile(config, 'default', { override: 'staff', choices }), {
+    memory_max_bytes: 2 ** 33,
+    tasks_max: 200,
+    python: '/opt/torch/bin/python',
+    mounts: [
+      { source: '/srv/a', target: '/srv/a', write: false },
+      { source: '/srv/b', write: true },
+    ],
+  });
+});
+
+t.test('S03: a variant that root has not named is refused', async (t) => {
+  const config = extractOf('[[profile]]\nname = "default"\n[[profile.override]]\nname = "staff"\n');
+  for (const variant of [
+    { override: 'root' },
+    { override: '__proto__' },
+    { choices: { size: 'large' } },
+    { choices: { toString: 'large' } },
+  ]) {
+    t.throws(() => getProfile(config, 'default', variant), { code: 'MH_ERR_SPAWN_CHOICE' }, JSON.stringify(variant));
+  }
 });

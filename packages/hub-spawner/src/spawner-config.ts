@@ -1,26 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
-import { integer, list, nullable, object, type Shaped, text } from '@metalhub/base/shape.js';
-import { PROFILE_NAME_PATTERN } from '@metalhub/wire/spawner.js';
+import { integer, list, object, type Shaped } from '@metalhub/base/shape.js';
+import { mergeSettings } from '@metalhub/config/profile-settings.js';
+import { type ProfileSettings, profileShape } from './profile-shape.js';
 
 export const RUNTIME_DIRECTORY = '/run/metalhub-spawner';
 /** Written by hub-spawner-config, which knows TOML and the schema, so that the root daemon needs neither. */
 export const CONFIG_EXTRACT = `${RUNTIME_DIRECTORY}/config.json`;
-
-const MIN_MEMORY_BYTES = 64 * 2 ** 20;
-const MAX_MEMORY_BYTES = 2 ** 50;
-/** null: no limit. */
-const memoryBytes = nullable(integer(MIN_MEMORY_BYTES, MAX_MEMORY_BYTES));
-
-const profileShape = object({
-  name: text({ pattern: PROFILE_NAME_PATTERN, max: 63 }),
-  python: text({ pattern: /^\/[^\s\p{Cc}%$"'\\]+$/u, max: 1024 }),
-  default_url: text({ pattern: /^\/[\x21-\x7e]*$/, max: 512 }),
-  memory_max_bytes: memoryBytes,
-  memory_high_bytes: memoryBytes,
-  cpu_quota_percent: integer(0, 100_000),
-  tasks_max: integer(16, 4_000_000),
-});
 
 export const spawnerConfigShape = object({
   accounts: object({ uid_min: integer(1000, 4_294_000_000), uid_max: integer(1000, 4_294_000_000) }),
@@ -30,7 +16,18 @@ export const spawnerConfigShape = object({
 
 /** The spawner's part of the configuration; keys are spelt as in metalhub.toml, except that sizes are numbers. */
 export type SpawnerConfig = Shaped<typeof spawnerConfigShape>;
-export type SpawnerProfile = SpawnerConfig['profile'][number];
+
+/** A profile with what was chosen in it. */
+export interface SpawnerProfile extends ProfileSettings {
+  readonly name: string;
+}
+
+/** Which of root's variants of a profile is meant, by their names. */
+export interface ProfileVariant {
+  readonly override?: string | undefined;
+  /** Names of options by the name of the choice. */
+  readonly choices?: Readonly<Record<string, string>> | undefined;
+}
 
 /**
  * Reads the checked extract. It is read at every start of a server, so that a reload needs no signal.
@@ -48,9 +45,27 @@ export function readSpawnerConfig(file: string = CONFIG_EXTRACT): SpawnerConfig 
   }
 }
 
-/** @throws {MH_ERR_SPAWN_PROFILE} */
-export function getProfile(config: SpawnerConfig, name: string): SpawnerProfile {
+/**
+ * A profile by name: its settings, then those of the override, then those of the options in the order of the choices. A
+ * choice of which no option is named is left as the profile has it.
+ * @throws {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_CHOICE}
+ */
+export function getProfile(config: SpawnerConfig, name: string, variant: ProfileVariant = {}): SpawnerProfile {
   const profile = config.profile.find((candidate) => candidate.name === name);
   if (profile === undefined) throw new MetalhubError('MH_ERR_SPAWN_PROFILE', { details: { profile: name } });
-  return profile;
+  const { override, choices = {} } = variant;
+  const find = <T extends { name: string }>(entries: readonly T[], wanted: string): T => {
+    const found = entries.find((candidate) => candidate.name === wanted);
+    if (found !== undefined) return found;
+    throw new MetalhubError('MH_ERR_SPAWN_CHOICE', { details: { profile: name, choice: wanted } });
+  };
+  for (const choice of Object.keys(choices)) find(profile.choices, choice);
+  const layers = [
+    ...(override === undefined ? [] : [find(profile.overrides, override).changes]),
+    ...profile.choices.flatMap((choice) => {
+      const option = Object.hasOwn(choices, choice.name) ? choices[choice.name] : undefined;
+      return option === undefined ? [] : [find(choice.options, option).changes];
+    }),
+  ];
+  return { name, ...mergeSettings<ProfileSettings>(profile.settings, ...layers) };
 }

@@ -1,6 +1,8 @@
 import { parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
+import { findMissingPath } from './missing-path.js';
 import { explainFailedStart } from './start-failure.js';
+import { testProfile } from './testing/profile.js';
 
 function explain(result: string | null, exit_status: number | null, python = '/usr/bin/python3', isDiskFull = false) {
   const status = { key: parseKey('anna'), result, exit_status };
@@ -43,4 +45,21 @@ t.test('a missing Jupyter is installed the way its Python was', async (t) => {
 t.test('on a full disk that is the reason, unless there is a better one', async (t) => {
   for (const status of [1, 238]) t.equal(explain('exit-code', status, undefined, true).code, 'MH_ERR_SPAWN_DISK_FULL');
   t.equal(explain('exit-code', 100, undefined, true).code, 'MH_ERR_SPAWN_JUPYTER_MISSING');
+});
+
+t.test('a mount that is gone is named', async (t) => {
+  const status = { key: parseKey('anna'), result: 'exit-code', exit_status: 226 };
+  const failed = { unit: 'jupyter-anna.service', python: '/x', timeoutSec: 60, status, isDiskFull: false };
+  const error = explainFailedStart({ ...failed, missingPath: '/srv/data' });
+  t.match(error, { code: 'MH_ERR_SPAWN_MOUNT', message: '/srv/data, which the profile mounts, is not there' });
+  t.match(explainFailedStart(failed), { code: 'MH_ERR_SPAWN_EXITED', hint: /could not set the server up/ });
+});
+
+t.test('of the paths that a profile needs, the missing one is found', async (t) => {
+  const directory = t.testdir({ there: 'x' });
+  const needs = (path: string) => findMissingPath(testProfile(`mounts = [{ source = "${path}" }]`));
+  t.equal(await needs(`${directory}/there`), undefined);
+  t.equal(await needs(`${directory}/gone`), `${directory}/gone`);
+  t.equal(await needs('/home/nobody-here'), undefined, 'this process sees no homes');
+  t.equal(await findMissingPath(testProfile('devices = ["/dev/none"]')), '/dev/none');
 });

@@ -16,10 +16,13 @@ export interface FailedStart {
   readonly status: Pick<ServerStatus, 'key' | 'result' | 'exit_status'>;
   /** No block or no file is left where the homes are. */
   readonly isDiskFull: boolean;
+  /** Of the profile's mounts, devices and roots. */
+  readonly missingPath?: string | undefined;
 }
 
 /** What a start that failed is called, from what systemd says of the service. Pure. */
-export function explainFailedStart({ unit, python, timeoutSec, status, isDiskFull }: FailedStart): MetalhubError {
+export function explainFailedStart(failed: FailedStart): MetalhubError {
+  const { unit, python, timeoutSec, status, isDiskFull, missingPath } = failed;
   const details = { unit };
   const logs = `see: journalctl -u ${unit}`;
   if (status.result === 'timeout') {
@@ -61,16 +64,29 @@ export function explainFailedStart({ unit, python, timeoutSec, status, isDiskFul
         hint: logs,
       });
     }
+    case SYSTEMD_EXIT.namespace:
+      if (isDiskFull) return diskFull(details);
+      if (missingPath === undefined) return setUpFailed(details, status, logs);
+      return new MetalhubError('MH_ERR_SPAWN_MOUNT', {
+        details: { ...details, path: missingPath },
+        hint: 'mount or make it, or take it out of the profile in metalhub.toml',
+      });
+    case SYSTEMD_EXIT.user:
+    case SYSTEMD_EXIT.credentials:
+      return isDiskFull ? diskFull(details) : setUpFailed(details, status, logs);
     default:
       if (isDiskFull) return diskFull(details);
-      return new MetalhubError('MH_ERR_SPAWN_EXITED', {
-        details: { ...details, result: status.result ?? 'unknown', status: status.exit_status ?? 'unknown' },
-        hint:
-          exit === SYSTEMD_EXIT.user || exit === SYSTEMD_EXIT.namespace || exit === SYSTEMD_EXIT.credentials
-            ? `systemd could not set the server up; ${logs}`
-            : logs,
-      });
+      return exited(details, status, logs);
   }
+}
+
+function setUpFailed(details: ErrorDetails, status: FailedStart['status'], logs: string): MetalhubError {
+  return exited(details, status, `systemd could not set the server up; ${logs}`);
+}
+
+function exited(details: ErrorDetails, status: FailedStart['status'], hint: string): MetalhubError {
+  const how = { result: status.result ?? 'unknown', status: status.exit_status ?? 'unknown' };
+  return new MetalhubError('MH_ERR_SPAWN_EXITED', { details: { ...details, ...how }, hint });
 }
 
 function diskFull(details: ErrorDetails): MetalhubError {

@@ -2,18 +2,10 @@ import { parseKey, parseServerName } from '@metalhub/base/names.js';
 import type { UnitProperty } from '@metalhub/systemd/unit-property.js';
 import { type BusInput, Variant } from '@metalhub/systemd/variant.js';
 import t from 'tap';
-import type { SpawnerProfile } from './spawner-config.js';
+import { testProfile } from './testing/profile.js';
 import { type ServerUnitInput, serverUnits } from './unit-properties.js';
 
-const profile: SpawnerProfile = {
-  name: 'default',
-  python: '/usr/bin/python3',
-  default_url: '/lab',
-  memory_max_bytes: 4 * 2 ** 30,
-  memory_high_bytes: null,
-  cpu_quota_percent: 150,
-  tasks_max: 4096,
-};
+const profile = testProfile('memory_max = "4G"\ncpu_quota_percent = 150');
 
 function input(changes: Partial<ServerUnitInput> = {}): ServerUnitInput {
   return {
@@ -97,7 +89,7 @@ t.test('limits of the profile are set, and are infinity where it has none', asyn
     TimeoutStartUSec: ['t', 60_000_000n],
     TimeoutStopUSec: ['t', 20_000_000n],
   });
-  const unlimited = { ...profile, cpu_quota_percent: 0 };
+  const unlimited = testProfile();
   t.match(valuesOf(serverUnits(input({ profile: unlimited })).properties), {
     CPUQuotaPerSecUSec: ['t', 0xffff_ffff_ffff_ffffn],
   });
@@ -167,3 +159,129 @@ t.test('the sandbox is on', async (t) => {
     InaccessiblePaths: ['as', ['-/run/metalhub', '-/run/metalhub-spawner']],
   });
 });
+
+t.test('what a profile sets reaches the unit, and what has to count between users their slice', async (t) => {
+  const profile = testProfile(`
+    memory_low = "512M"
+    swap_max = "0"
+    cpu_weight = 200
+    io_weight = 50
+    cpu_set = "0,9"
+    runtime_max_sec = 3600
+    variables = { OMP_NUM_THREADS = "4", LANG = "de_DE.UTF-8" }
+    environment = "/opt/conda/envs/x"
+    properties = { Nice = 5, LimitNOFILE = 4096 }
+  `);
+  const { properties, auxiliary } = serverUnits(input({ profile }));
+  const values = valuesOf(properties);
+  const shared = {
+    MemoryLow: ['t', 512n << 20n],
+    MemorySwapMax: ['t', 0n],
+    CPUWeight: ['t', 200n],
+    IOWeight: ['t', 50n],
+  };
+  t.match(values, {
+    ...shared,
+    AllowedCPUs: ['ay', Buffer.from([0b1, 0b10])],
+    RuntimeMaxUSec: ['t', 3_600_000_000n],
+    Nice: ['i', 5],
+    LimitNOFILE: ['t', 4096n],
+    ExecStartEx: ['a(sasas)', [['/opt/conda/envs/x/bin/python']]],
+  });
+  t.match(valuesOf(auxiliary[1]?.[1] ?? []), shared);
+  const environment = textsIn(values['Environment']?.[1] ?? []);
+  for (const line of ['OMP_NUM_THREADS=4', 'LANG=de_DE.UTF-8', 'HOME=/var/lib/metalhub/home/anna']) {
+    t.ok(environment.includes(line), line);
+  }
+  t.match(environment, [/^LANG=/, /^OMP/]);
+  t.ok(
+    environment.some((line) => /^PATH=[^:]*\/\.local\/bin:\/opt\/conda\/envs\/x\/bin:\/usr\/local\/bin:/.test(line)),
+  );
+});
+
+t.test('a profile without a value leaves the property out', async (t) => {
+  const values = valuesOf(serverUnits(input({ profile: testProfile() })).properties);
+  for (const name of [
+    ...['CPUWeight', 'IOWeight', 'AllowedCPUs', 'RuntimeMaxUSec', 'IPAddressDeny', 'IPAddressAllow', 'PrivateNetwork'],
+    ...['BindPaths', 'BindReadOnlyPaths', 'DeviceAllow', 'RootDirectory', 'RootImage', 'MountAPIVFS', 'Nice'],
+  ]) {
+    t.notOk(name in values, name);
+  }
+});
+
+t.test('devices and mounts are bound in, devices into a /dev that stays private', async (t) => {
+  const profile = testProfile(`
+    devices = ["/dev/fuse"]
+    mounts = [{ source = "/srv/data" }, { source = "/srv/work", target = "/work", write = true }]
+  `);
+  t.match(valuesOf(serverUnits(input({ profile })).properties), {
+    PrivateDevices: ['b', true],
+    DevicePolicy: ['s', 'closed'],
+    DeviceAllow: ['a(ss)', [['/dev/fuse', 'rw']]],
+    BindPaths: [
+      'a(ssbt)',
+      [
+        ['/srv/work', '/work', false],
+        ['/dev/fuse', '/dev/fuse', false],
+      ],
+    ],
+    BindReadOnlyPaths: ['a(ssbt)', [['/srv/data', '/srv/data', false]]],
+  });
+});
+
+t.test('rules for the network are told as families, bytes and prefixes', async (t) => {
+  const profile = testProfile('ip_deny = ["any"]\nip_allow = ["192.0.2.77/24", "2001:db8::1"]');
+  t.match(valuesOf(serverUnits(input({ profile })).properties), {
+    IPAddressDeny: [
+      'a(iayu)',
+      [
+        [2, Buffer.alloc(4), 0],
+        [10, Buffer.alloc(16), 0],
+      ],
+    ],
+    IPAddressAllow: [
+      'a(iayu)',
+      [
+        [2, Buffer.from([192, 0, 2, 0]), 24],
+        [10, Buffer.from('20010db8000000000000000000000001', 'hex'), 128],
+      ],
+    ],
+  });
+  t.match(valuesOf(serverUnits(input({ profile: testProfile('network = "none"') })).properties), {
+    PrivateNetwork: ['b', true],
+  });
+});
+
+t.test('each relaxation opens what it is named for, and nothing else', async (t) => {
+  const of = (relax: string) => valuesOf(serverUnits(input({ profile: testProfile(`relax = [${relax}]`) })).properties);
+  const strict = of('');
+  const changed = (relax: string) =>
+    Object.entries(of(relax))
+      .filter(([name, value]) => JSON.stringify(value, bigText) !== JSON.stringify(strict[name], bigText))
+      .map(([name]) => name)
+      .sort();
+  t.same(changed('"namespaces"'), ['RestrictNamespaces', 'SystemCallFilter']);
+  t.same(changed('"ptrace"'), ['LockPersonality', 'SystemCallFilter']);
+  t.same(changed('"realtime"'), ['RestrictRealtime']);
+  t.notOk('SystemCallArchitectures' in of('"other-architectures"'));
+  t.match(of('"namespaces"'), { NoNewPrivileges: ['b', true], CapabilityBoundingSet: ['t', 0n] });
+});
+
+t.test('in another root the launcher and the names of accounts are bound in', async (t) => {
+  const profile = testProfile('root_directory = "/srv/root"');
+  t.match(valuesOf(serverUnits(input({ profile })).properties), {
+    RootDirectory: ['s', '/srv/root'],
+    MountAPIVFS: ['b', true],
+    BindReadOnlyPaths: [
+      'a(ssbt)',
+      [
+        ['/usr/lib/metalhub', '/usr/lib/metalhub'],
+        ['/run/userdb', '/run/userdb'],
+      ],
+    ],
+  });
+});
+
+function bigText(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value;
+}

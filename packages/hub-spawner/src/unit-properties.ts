@@ -20,10 +20,12 @@ import {
   u32,
   u64,
 } from '@metalhub/systemd/unit-property.js';
+import { limitProperties, runtimeLimit } from './limits.js';
+import { PROGRAMS } from './sandbox.js';
 import type { SpawnerConfig, SpawnerProfile } from './spawner-config.js';
-import { limitProperties, type UserUnitInput, userEnvironment, userUnitProperties } from './user-unit.js';
+import { type UserUnitInput, userEnvironment, userUnitProperties } from './user-unit.js';
 
-export const LAUNCHER = '/usr/lib/metalhub/launcher.py';
+export const LAUNCHER = `${PROGRAMS}/launcher.py`;
 /** Where the launcher finds it: `$CREDENTIALS_DIRECTORY/server.json`. */
 export const CREDENTIAL_NAME = 'server.json';
 export const START_ID_VARIABLE = 'METALHUB_START_ID';
@@ -69,6 +71,7 @@ export function serverUnits(input: ServerUnitInput): ServerUnits {
       ...serviceProperties(input, socketUnit(id)),
       ...commandProperties(input),
       ...userUnitProperties(input),
+      ...runtimeLimit(input.profile),
     ],
     auxiliary: [
       [socketUnit(id), socketProperties(id, service)],

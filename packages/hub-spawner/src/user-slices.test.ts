@@ -6,18 +6,11 @@ import { startFakeSystemd } from '@metalhub/systemd/fake-systemd.js';
 import { connectManager } from '@metalhub/systemd/manager.js';
 import { Variant } from '@metalhub/systemd/variant.js';
 import t from 'tap';
+import { testProfile } from './testing/profile.js';
 import { createUserSlices } from './user-slices.js';
 
 const INFINITY = 0xffff_ffff_ffff_ffffn;
-const profile = {
-  name: 'x',
-  python: '/usr/bin/python3',
-  default_url: '/lab',
-  memory_max_bytes: 2 ** 32,
-  memory_high_bytes: null,
-  cpu_quota_percent: 200,
-  tasks_max: 100,
-};
+const profile = testProfile('memory_max = "4G"\ncpu_quota_percent = 200\ntasks_max = 100');
 
 t.test('a second server raises limits of the slice that are lower than its own, and lowers none', async (t) => {
   const path = join(mkdtempSync(join(tmpdir(), 'slices-')), 'bus');
@@ -32,6 +25,7 @@ t.test('a second server raises limits of the slice that are lower than its own, 
     MemoryHigh: 2n ** 31n,
     CPUQuotaPerSecUSec: INFINITY,
     TasksMax: 200n,
+    MemorySwapMax: INFINITY,
   };
   fake.answer('Get', ([, name]) => ({ signature: 'v', body: [new Variant('t', present[String(name)] ?? 0n)] }));
   const set: unknown[] = [];

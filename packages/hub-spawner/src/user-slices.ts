@@ -1,8 +1,8 @@
 import { type Key, userSlice } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
-import { u64 } from '@metalhub/systemd/unit-property.js';
+import { U64_INFINITY, u64 } from '@metalhub/systemd/unit-property.js';
+import { LIMITS, limitValues, USUAL_WEIGHT } from './limits.js';
 import type { SpawnerProfile } from './spawner-config.js';
-import { LIMITS, limitValues } from './user-unit.js';
 
 /** Decides which start of a user's makes the user's slice, so that the slice goes when their last server has gone. */
 export interface UserSlices {
@@ -37,14 +37,16 @@ export function createUserSlices(manager: Manager): UserSlices {
       const slice = userSlice(key);
       const present = await manager.unitProperties(slice, 'Slice', LIMITS);
       const wanted = limitValues(profile);
-      const raised = LIMITS.filter((name) => typeof present[name] === 'bigint' && wanted[name] > present[name]);
+      const raised = LIMITS.flatMap((name) => {
+        const value = wanted[name];
+        const now = present[name];
+        if (value === undefined || typeof now !== 'bigint') return [];
+        const isWeight = name === 'CPUWeight' || name === 'IOWeight';
+        return value > (isWeight && now === U64_INFINITY ? USUAL_WEIGHT : now) ? [u64(name, value)] : [];
+      });
       if (raised.length === 0) return;
       const isRuntime = true;
-      await manager.setUnitProperties(
-        slice,
-        isRuntime,
-        raised.map((name) => u64(name, wanted[name])),
-      );
+      await manager.setUnitProperties(slice, isRuntime, raised);
     },
   };
 }

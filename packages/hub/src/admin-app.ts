@@ -1,8 +1,9 @@
 import { isErrorCode, MetalhubError } from '@metalhub/base/errors.js';
 import { parseServerName } from '@metalhub/base/names.js';
-import { integer, object, optional, type Shape, text } from '@metalhub/base/shape.js';
+import { integer, object, optional, record, type Shape, text } from '@metalhub/base/shape.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
+import { PROFILE_NAME_PATTERN } from '@metalhub/wire/spawner.js';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { makeFastify, toMetalhubError } from './app.js';
 import type { HubContext } from './context.js';
@@ -19,6 +20,7 @@ const serverBody = object({
   user: text({ min: 1, max: 256 }),
   server: optional(text({ max: 31 })),
   profile: optional(text({ max: 63 })),
+  choices: optional(record(PROFILE_NAME_PATTERN, text({ max: 63 }), 10)),
 });
 const digits: Shape<number> = (value, path) =>
   integer(0, 10_000)(typeof value === 'string' && /^[0-9]{1,5}$/.test(value) ? Number(value) : value, path);
@@ -85,10 +87,13 @@ async function statusReport(context: HubContext): Promise<object> {
 
 /** Streams one JSON value per line: the steps of the start, the last with `ready` or `failed`. */
 async function startServer(context: HubContext, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const { user, server: name, profile } = readShape(serverBody, request.body);
+  const { user, server: name, profile, choices } = readShape(serverBody, request.body);
   // While it stops, a start waits until it has.
   sayAtWork(reply);
-  const server = await context.servers.start(await getUser(context, user), parseServerName(name ?? ''), profile);
+  const server = await context.servers.start(await getUser(context, user), parseServerName(name ?? ''), {
+    profile,
+    choices,
+  });
   context.log.notice('server start requested by an administrator', { user, server: server.name });
   const write = openLines(context, reply);
   const send = (event: ProgressEvent): void => {

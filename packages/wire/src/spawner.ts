@@ -1,5 +1,16 @@
 import { IDENTITY_PATTERN, type Identity, isKey, isServerName, type ServerName } from '@metalhub/base/names.js';
-import { guarded, integer, list, nullable, object, oneOf, optional, type Shaped, text } from '@metalhub/base/shape.js';
+import {
+  guarded,
+  integer,
+  list,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  record,
+  type Shaped,
+  text,
+} from '@metalhub/base/shape.js';
 import { defineProtocol, noEvents } from './protocol.js';
 
 /** hub → hub-spawner. The hub says who and which profile; what runs, as whom and in which sandbox is root's to say. */
@@ -27,6 +38,8 @@ export function baseOf(baseUrl: string, server: ServerName): string {
 export function isBase(text: string): boolean {
   return BASE_PATTERN.test(text);
 }
+
+const name = text({ pattern: PROFILE_NAME_PATTERN, max: 63 });
 
 export const serverStatusShape = object({
   key,
@@ -73,7 +86,11 @@ export const spawnerProtocol = defineProtocol({
         key,
         server,
         identity: guarded(isIdentity, 'an identity'),
-        profile: text({ pattern: PROFILE_NAME_PATTERN, max: 63 }),
+        profile: name,
+        /** Name of the profile's override that counts for this user. */
+        override: optional(name),
+        /** What the user chose: names of options by the name of the choice. */
+        choices: optional(record(PROFILE_NAME_PATTERN, name, 10)),
         start_id: text({ pattern: /^[0-9a-f]{32}$/, max: 32 }),
         token: text({ pattern: /^[A-Za-z0-9_-]{43}$/, max: 43 }),
         base_url: text({ pattern: BASE_URL_PATTERN, max: 4096 }),

@@ -8,6 +8,7 @@ import type { SpawnerContext, StartStage } from '../context.js';
 import { removeCredential, writeCredential } from '../credentials.js';
 import { checkHome, homePlaces, isHomeDiskFull } from '../home.js';
 import type { Lease } from '../lease-table.js';
+import { findMissingPath } from '../missing-path.js';
 import type { StartRun } from '../operations.js';
 import { readSocketOwnership, type ServerUnit } from '../server-units.js';
 import { getProfile, type SpawnerConfig, type SpawnerProfile } from '../spawner-config.js';
@@ -41,7 +42,8 @@ export async function answerStartServer(
   const { key, server, identity } = params;
   const id = serverId(key, server);
   const config = context.readConfig();
-  const profile = getProfile(config, params.profile);
+  const { override, choices } = params;
+  const profile = getProfile(config, params.profile, { override, choices });
   const { uid_min: min, uid_max: max } = config.accounts;
   // Noted before the lease is looked up: from then on it cannot be released.
   const leaveKey = context.keysInUse.enter(key);
@@ -143,7 +145,9 @@ async function adoptStart(start: Start): Promise<ServerStatus> {
 async function startUnits(start: Start): Promise<ServerStatus> {
   const { context, params, id, lease, profile, config, run } = start;
   const { key, server, start_id: startId, token, base_url } = params;
-  const credentialFile = await writeCredential(id, { token, base_url, default_url: profile.default_url });
+  const { default_url, root_dir } = profile;
+  const credential = { token, base_url, default_url, ...(root_dir !== '' && { root_dir }) };
+  const credentialFile = await writeCredential(id, credential);
   try {
     run.stage('unit');
     const makesSlice = await context.slices.claim(key);
@@ -228,6 +232,7 @@ async function explain({ unit, profile, config }: Start, status: ServerStatus): 
     timeoutSec: config.server.start_timeout_sec,
     status,
     isDiskFull,
+    missingPath: await findMissingPath(profile),
   });
 }
 

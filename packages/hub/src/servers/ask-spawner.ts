@@ -4,6 +4,7 @@ import { SECOND_MS } from '@metalhub/base/time.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 import type { StartEvent } from '../clients/spawner-client.js';
 import type { User } from '../db/tables/users.js';
+import type { ChosenProfile } from './profiles.js';
 import type { ServerServices } from './server-services.js';
 import type { Run } from './server-state.js';
 
@@ -23,15 +24,17 @@ export interface StartCallbacks {
  */
 export async function askToStart(
   { spawner, tokens, config, sleep }: ServerServices,
-  subject: { user: User; server: ServerName; path: string; run: Run },
+  subject: { user: User; server: ServerName; path: string; run: Run; chosen: ChosenProfile },
   callbacks: StartCallbacks,
 ): Promise<ServerStatus> {
-  const { user, server, path, run } = subject;
+  const { user, server, path, run, chosen } = subject;
   const request = {
     key: user.key,
     server,
     identity: parseIdentity(`${user.loginMethod}:${user.name}`),
     profile: run.profile,
+    ...(chosen.override !== undefined && { override: chosen.override }),
+    ...(Object.keys(chosen.choices).length > 0 && { choices: chosen.choices }),
     start_id: run.startId,
     token: tokens(user.key, server, run.startId),
     base_url: path,

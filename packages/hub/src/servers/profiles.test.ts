@@ -118,3 +118,90 @@ t.test('nobody is in a group that cannot be looked up, and who may start nothing
   test.groups.set('anna', ['staff']);
   t.match((await anna.get('/hub/spawn')).body, '>Start<');
 });
+
+const CHOICES = `
+  [[profile]]
+  name = "lab"
+  title = "Laboratory"
+  [[profile.override]]
+  name = "staff"
+  groups = ["staff"]
+  memory_max = "8G"
+  [[profile.override]]
+  name = "all"
+  groups = ["staff", "students"]
+  memory_max = "2G"
+  [[profile.choice]]
+  name = "size"
+  title = "Size"
+  [[profile.choice.option]]
+  name = "small"
+  title = "2 GB"
+  [[profile.choice.option]]
+  name = "large"
+  title = "16 GB"
+  allow = { groups = ["staff"] }
+  [[profile.choice.option]]
+  name = "medium"
+  title = "4 GB"
+  [[profile.choice]]
+  name = "gpu"
+  title = "GPU"
+  [[profile.choice.option]]
+  name = "one"
+  title = "One"
+  allow = { groups = ["staff"] }
+`;
+
+const lastStart = (test: TestHub) =>
+  test.spawner.requests.findLast(({ method }) => method === 'StartServer')?.params as
+    | { profile: string; override?: string; choices?: Record<string, string> }
+    | undefined;
+
+t.test('choices are offered, sent to the spawner and remembered', async (t) => {
+  const test = await openTest(t, CHOICES);
+  const anna = await logIn(test, 'anna');
+  const page = (await anna.get('/hub/spawn')).body;
+  t.match(page, /<label for="choice\.lab\.size"><bdi>Size<\/bdi><\/label>\n<select name="choice\.lab\.size"/);
+  const options = (text: string) =>
+    [...text.matchAll(/<option value="([a-z]+)" (selected)?>/g)].map(([, name, mark]) => `${name}${mark ? '*' : ''}`);
+  t.same(options(page), ['small*', 'medium']);
+  t.match((await anna.get('/hub/home')).body, 'href="/hub/spawn">Start</a>');
+  await anna.submit('/hub/spawn', { 'choice.lab.size': 'medium' });
+  await until(() => test.context.servers.list().some(({ state }) => state.phase === 'ready'));
+  t.match(lastStart(test), { profile: 'lab', choices: { size: 'medium' }, override: undefined });
+  t.match((await test.admin.inject('/admin/servers')).json(), { servers: [{ choices: { size: 'medium' } }] });
+  await anna.submit('/hub/stop');
+  await test.stop();
+  await test.start();
+  t.same(options((await anna.get('/hub/spawn')).body), ['small', 'medium*']);
+  const payload = { user: 'anna' };
+  await test.admin.inject({ method: 'POST', url: '/admin/servers/start', payload });
+  t.match(lastStart(test)?.choices, { size: 'medium' });
+});
+
+t.test('of two groups with different limits the first override in the file counts, and options by group', async (t) => {
+  const test = await openTest(t, CHOICES);
+  test.groups.set('anna', ['students', 'staff']);
+  test.groups.set('bob', ['students']);
+  for (const [name, override, choices] of [
+    ['anna', 'staff', { size: 'small', gpu: 'one' }],
+    ['bob', 'all', { size: 'small' }],
+  ] as const) {
+    await (await logIn(test, name)).submit('/hub/spawn');
+    await until(() =>
+      test.context.servers.list().some(({ user, state }) => user.name === name && state.phase === 'ready'),
+    );
+    t.match(lastStart(test), { override });
+    t.same(lastStart(test)?.choices, choices);
+  }
+});
+
+t.test('S03: an option that the user may not take, or that is not there, starts nothing', async (t) => {
+  const test = await openTest(t, CHOICES);
+  const anna = await logIn(test, 'anna');
+  for (const fields of [{ 'choice.lab.size': 'large' }, { 'choice.lab.size': 'x' }, { 'choice.lab.gpu': 'one' }]) {
+    t.equal((await anna.submit('/hub/spawn', fields)).statusCode, 400, JSON.stringify(fields));
+  }
+  t.equal(lastStart(test), undefined);
+});

@@ -1,11 +1,40 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
-import { profilesOf } from '@metalhub/config/profile-access.js';
-import type { Config, ProfileConfig } from '@metalhub/config/schema.js';
+import { asksForGroups, type OfferedChoice, type OfferedProfile, profilesOf } from '@metalhub/config/profile-access.js';
+import type { Config, OptionConfig } from '@metalhub/config/schema.js';
 import type { User } from '../db/tables/users.js';
 
 /** Names of the groups that somebody is in, as they are now. @throws {MetalhubError} nobody knows */
 export type GroupsOf = (user: Pick<User, 'loginMethod' | 'name'>) => Promise<readonly string[]>;
+
+/** Names of options by the name of the choice. */
+export type Choices = Readonly<Record<string, string>>;
+
+/** What somebody asks for; what is left out is as the last time. */
+export interface WantedProfile {
+  readonly profile?: string | undefined;
+  readonly choices?: Choices | undefined;
+}
+
+/** What a server was started with until now. */
+export interface Remembered {
+  /** Of its last start. */
+  readonly profile: string;
+  /** By the name of the profile. */
+  readonly choices: Readonly<Record<string, Choices>>;
+}
+
+/** What the spawner is asked for. */
+export interface ChosenProfile {
+  readonly profile: string;
+  readonly override: string | undefined;
+  readonly choices: Choices;
+}
+
+/** What was chosen the last time, or the first option. */
+export function chosenOption({ name, options }: OfferedChoice, before: Choices): OptionConfig | undefined {
+  return options.find((option) => Object.hasOwn(before, name) && option.name === before[name]) ?? options[0];
+}
 
 /** Who may start what. The spawner knows no logins: it takes any profile of root's configuration. */
 export class Profiles {
@@ -20,19 +49,33 @@ export class Profiles {
   }
 
   /** What a user may start, in the order of the configuration; may be empty. */
-  async of(user: User): Promise<ProfileConfig[]> {
+  async of(user: User): Promise<OfferedProfile[]> {
     const config = this.#config();
-    const asksForGroups = config.profile.some(({ allow }) => allow.groups.length > 0);
-    return profilesOf(config, { name: user.name, groups: asksForGroups ? await this.#groups(user) : [] });
+    return profilesOf(config, { name: user.name, groups: asksForGroups(config) ? await this.#groups(user) : [] });
   }
 
   /**
-   * The profile to start.
+   * What to start.
    * @param wanted asked for by name
    * @param last of the server's last start; counts as long as it is there and allowed
-   * @throws {MH_ERR_SPAWN_PROFILE} {MH_ERR_HUB_PROFILE} {MH_ERR_HUB_NO_PROFILE}
+   * @throws {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_CHOICE} {MH_ERR_HUB_PROFILE} {MH_ERR_HUB_NO_PROFILE}
    */
-  async choose(user: User, wanted: string | undefined, last: string | undefined): Promise<ProfileConfig> {
+  async choose(user: User, wanted: WantedProfile, last: Remembered | undefined): Promise<ChosenProfile> {
+    const profile = await this.#chooseProfile(user, wanted.profile, last?.profile);
+    const before = last?.choices[profile.name] ?? {};
+    const choices: Record<string, string> = {};
+    for (const choice of profile.choices) {
+      const asked = wanted.choices?.[choice.name];
+      const option = choice.options.find(({ name }) => name === asked) ?? chosenOption(choice, before);
+      if (asked !== undefined && option?.name !== asked) {
+        throw new MetalhubError('MH_ERR_SPAWN_CHOICE', { details: { profile: profile.name, choice: asked } });
+      }
+      if (option !== undefined) choices[choice.name] = option.name;
+    }
+    return { profile: profile.name, override: profile.override, choices };
+  }
+
+  async #chooseProfile(user: User, wanted: string | undefined, last: string | undefined): Promise<OfferedProfile> {
     const offered = await this.of(user);
     const chosen = offered.find(({ name }) => name === (wanted ?? last));
     if (chosen !== undefined) return chosen;

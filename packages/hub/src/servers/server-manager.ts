@@ -5,6 +5,7 @@ import type { RouteRequest } from '@metalhub/wire/proxy-api.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 import { listStoredServers } from '../db/tables/servers.js';
 import type { User } from '../db/tables/users.js';
+import type { WantedProfile } from './profiles.js';
 import type { ServerServices } from './server-services.js';
 import { isAtRest } from './server-state.js';
 import { SpawnerWatch } from './spawner-watch.js';
@@ -84,15 +85,15 @@ export class ServerManager {
 
   /**
    * Starts a server, or joins a start.
-   * @param profile without one, that of the server's last start, or the first that the user may use
-   * @throws {MH_ERR_HUB_DATABASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_HUB_PROFILE} {MH_ERR_HUB_NO_PROFILE} nothing was started
+   * @param wanted without a profile, that of the server's last start, or the first that the user may use
+   * @throws {MH_ERR_HUB_DATABASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_CHOICE} {MH_ERR_HUB_PROFILE} {MH_ERR_HUB_NO_PROFILE} nothing was started
    */
-  async start(user: User, name: ServerName = DEFAULT_SERVER, profile?: string): Promise<UserServer> {
+  async start(user: User, name: ServerName = DEFAULT_SERVER, wanted: WantedProfile = {}): Promise<UserServer> {
     const known = this.#servers.get(idOf(user, name));
     if (known?.state.phase === 'spawn' || known?.state.phase === 'ready') return known;
-    const chosen = await this.#services.profiles.choose(user, profile, known?.profile);
+    const chosen = await this.#services.profiles.choose(user, wanted, known?.remembered);
     const server = this.#servers.get(idOf(user, name)) ?? this.#add(new UserServer(this.#services, user, name));
-    const accepted = server.start(chosen.name);
+    const accepted = server.start(chosen);
     this.#watch.adjust();
     await accepted;
     this.#watch.adjust();

@@ -10,6 +10,7 @@ import { serverPath } from '../names/server-url.js';
 import type { ProgressEvent } from '../web/pages/views.js';
 import { askToStart, isLost } from './ask-spawner.js';
 import { endOf, explainsItself, failureOf, type LastLines, NO_LINES, readLastLines, withLastLines } from './failure.js';
+import type { ChosenProfile, Remembered } from './profiles.js';
 import { failedEvent, readyEvent, stoppedEvent } from './progress.js';
 import { ProgressFeed, type ProgressListener } from './progress-feed.js';
 import type { ServerServices } from './server-services.js';
@@ -26,7 +27,7 @@ export class UserServer {
   readonly #services: ServerServices;
   readonly #feed = new ProgressFeed();
   #state: ServerState = STOPPED;
-  #profile: string;
+  #remembered: Remembered;
   /** Of the last start: a server keeps the address it was started with, whatever becomes of `public_url`. */
   #base: string;
   #accepting: Promise<void> | undefined;
@@ -47,7 +48,7 @@ export class UserServer {
     this.user = user;
     this.name = name;
     this.#base = stored?.base ?? services.base();
-    this.#profile = stored?.profile ?? services.config().profile[0]?.name ?? 'default';
+    this.#remembered = stored ?? { profile: services.config().profile[0]?.name ?? 'default', choices: {} };
     if (stored !== undefined) this.#restore(stored);
   }
 
@@ -66,7 +67,11 @@ export class UserServer {
   }
 
   get profile(): string {
-    return isAtRest(this.#state) ? this.#profile : this.#state.run.profile;
+    return isAtRest(this.#state) ? this.#remembered.profile : this.#state.run.profile;
+  }
+
+  get remembered(): Remembered {
+    return this.#remembered;
   }
 
   get unit(): string {
@@ -100,11 +105,11 @@ export class UserServer {
    * Starts the server, or joins a start. Resolves when the start is recorded; it goes on by itself.
    * @throws {MH_ERR_HUB_DATABASE} nothing has been started
    */
-  async start(profile?: string): Promise<void> {
+  async start(chosen: ChosenProfile): Promise<void> {
     while (this.#state.phase === 'stop') await this.stop();
     if (this.#accepting === undefined) {
       if (!isAtRest(this.#state)) return;
-      this.#accepting = this.#accept(profile ?? this.#profile).finally(() => {
+      this.#accepting = this.#accept(chosen).finally(() => {
         this.#accepting = undefined;
       });
     }
@@ -180,8 +185,10 @@ export class UserServer {
     this.#feed.finish(failedEvent(told));
   }
 
-  async #accept(profile: string): Promise<void> {
+  async #accept(chosen: ChosenProfile): Promise<void> {
+    const { profile } = chosen;
     const before = this.#state;
+    const last = this.#remembered;
     const { clock, log } = this.#services;
     const startId = randomBytes(16).toString('hex');
     const run: Run = { startId, profile, requestedMs: clock.nowMs(), invocationId: null };
@@ -189,25 +196,26 @@ export class UserServer {
     this.#openStartId = startId;
     this.#base = this.#services.base();
     this.#feed.begin();
+    this.#remembered = { profile, choices: { ...last.choices, [profile]: chosen.choices } };
     try {
       await this.#store();
     } catch (error) {
       // The spawner was not asked yet: all is as if nothing had been requested.
       this.#state = before;
+      this.#remembered = last;
       this.#feed.finish(stoppedEvent());
       throw error;
     }
-    this.#profile = profile;
-    log.notice('server start requested', { ...this.#fields(), profile });
-    this.#starting = this.#runStart(run);
+    log.notice('server start requested', { ...this.#fields(), ...chosen });
+    this.#starting = this.#runStart(run, chosen);
   }
 
-  async #runStart(run: Run): Promise<boolean> {
+  async #runStart(run: Run, chosen: ChosenProfile): Promise<boolean> {
     const { user, name: server } = this;
     try {
       const status = await askToStart(
         this.#services,
-        { user, server, path: this.#runPath, run },
+        { user, server, path: this.#runPath, run, chosen },
         {
           onStage: (stage) => this.#isSpawning(run.startId) && this.#feed.step(stage),
           isStillWanted: () => this.#isSpawning(run.startId),
@@ -365,7 +373,8 @@ export class UserServer {
     await this.#services.database.write((transaction) =>
       storeServer(transaction, this.user.id, {
         name: this.name,
-        profile: run?.profile ?? this.#profile,
+        profile: run?.profile ?? this.#remembered.profile,
+        choices: this.#remembered.choices,
         base: this.#base,
         startId: run?.startId ?? null,
         requestedMs: run?.requestedMs ?? null,

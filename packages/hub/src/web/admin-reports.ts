@@ -1,4 +1,5 @@
 import type { User } from '../db/tables/users.js';
+import type { Choices } from '../servers/profiles.js';
 import type { UserServer } from '../servers/user-server.js';
 
 export interface ServerReport {
@@ -8,6 +9,8 @@ export interface ServerReport {
   name: string;
   state: string;
   profile: string;
+  /** What was chosen in it: names of options by the name of the choice. */
+  choices: Choices;
   /** ISO 8601, UTC; null unless it runs. */
   started_at: string | null;
   url: string;
@@ -35,6 +38,7 @@ export function serverReport(server: UserServer, publicUrl: string): ServerRepor
     name: server.name,
     state: state.phase,
     profile: server.profile,
+    choices: server.remembered.choices[server.profile] ?? {},
     started_at: startedAt(server),
     url: `${new URL(publicUrl).origin}${server.path}`,
     unit: server.unit,

@@ -1,18 +1,22 @@
 import { parseServerName } from '@metalhub/base/names.js';
 import { optional, text } from '@metalhub/base/shape.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
+import type { OfferedProfile } from '@metalhub/config/profile-access.js';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { HubContext } from '../context.js';
 import { encodeUserName, findServerAddress } from '../names/server-url.js';
+import type { WantedProfile } from '../servers/profiles.js';
 import type { UserServer } from '../servers/user-server.js';
 import { findNextPath, nextQuery } from './next-url.js';
 import { renderHomePage } from './pages/home-page.js';
 import { renderPendingPage } from './pages/pending-page.js';
+import { choiceField, hasChoice } from './pages/server-parts.js';
 import { renderSpawnPage } from './pages/spawn-page.js';
 import { profileViews, serverView } from './server-view.js';
 import { findVisitor, readForm, requireOwnForm, requireVisitor, type Visitor } from './visitor.js';
 
 const serverFields = { server: optional(text({ max: 31 })), next: optional(text({ max: 8192 })) };
+const profileField = optional(text({ min: 1, max: 63 }));
 /** Most servers end within this; for the others the home page shows that they are about to. */
 const STOP_PATIENCE_MS = 5 * SECOND_MS;
 
@@ -44,7 +48,7 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
         isAdmin: user.isAdmin,
         csrfToken,
         servers: views,
-        hasChoice: profiles.length > 1,
+        hasChoice: hasChoice(profiles),
       }),
     );
   });
@@ -64,10 +68,11 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     const visitor = await requireVisitor(context, request, reply, `${context.base()}/hub/home`);
     if (visitor === undefined) return reply;
     requireOwnForm(context, request, visitor);
-    const fields = readForm(request.body, { ...serverFields, profile: optional(text({ min: 1, max: 63 })) });
+    const offered = await context.profiles.of(visitor.user);
+    const fields = readForm(request.body, { ...serverFields, profile: profileField, ...choiceFields(offered) });
     // Named servers are made by administrators; their owners may start those that are there.
     const { name } = context.servers.get(visitor.user, parseServerName(fields.server ?? ''));
-    const server = await context.servers.start(visitor.user, name, fields.profile);
+    const server = await context.servers.start(visitor.user, name, wantedOf(fields, offered));
     return reply.redirect(pendingPath(context, server, findNextPath(fields.next, context.base())), 303);
   });
 
@@ -98,6 +103,29 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     const pending = { ...page, progressUrl: progressPath(context, server), events: server.progress };
     return reply.type('text/html').send(renderPendingPage(pending));
   });
+}
+
+/** A field for each choice of each profile: a form carries those of all of them. */
+function choiceFields(offered: readonly OfferedProfile[]): Record<string, typeof profileField> {
+  const names = offered.flatMap(({ name, choices }) => choices.map((choice) => choiceField(name, choice.name)));
+  return Object.fromEntries(names.map((name) => [name, profileField]));
+}
+
+/** The profile, and what was chosen in it; of one alone the form does not say its name. */
+function wantedOf(
+  fields: Readonly<Record<string, string | undefined>>,
+  offered: readonly OfferedProfile[],
+): WantedProfile {
+  const [only] = offered;
+  const profile = fields['profile'] ?? (offered.length === 1 ? only?.name : undefined);
+  const chosen = offered.find(({ name }) => name === profile);
+  const choices = Object.fromEntries(
+    (chosen?.choices ?? []).flatMap(({ name }) => {
+      const option = fields[choiceField(profile ?? '', name)];
+      return option === undefined ? [] : [[name, option]];
+    }),
+  );
+  return { profile, choices };
 }
 
 async function showSpawnPage(

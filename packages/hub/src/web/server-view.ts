@@ -1,22 +1,25 @@
-import type { Config, ProfileConfig } from '@metalhub/config/schema.js';
+import type { OfferedChoice, OfferedProfile } from '@metalhub/config/profile-access.js';
+import type { Config } from '@metalhub/config/schema.js';
+import { type Choices, chosenOption } from '../servers/profiles.js';
 import { failureView } from '../servers/progress.js';
 import { isAtRest } from '../servers/server-state.js';
 import type { UserServer } from '../servers/user-server.js';
-import type { ProfileView, ServerView } from './pages/views.js';
+import type { ChoiceView, ProfileView, ServerView } from './pages/views.js';
 
 /** What the start page offers: the profile of the server's last start is chosen, or the first. */
-export function profileViews(server: UserServer, profiles: readonly ProfileConfig[]): ProfileView[] {
+export function profileViews(server: UserServer, profiles: readonly OfferedProfile[]): ProfileView[] {
   const chosen = chosenOf(server, profiles);
   return profiles.map((profile) => ({
     name: profile.name,
     title: profile.title,
     description: profile.description,
     isChosen: profile === chosen,
+    choices: profile.choices.map((choice) => choiceView(choice, server.remembered.choices[profile.name] ?? {})),
   }));
 }
 
 /** What pages show of a server. @param profiles what it may be started with */
-export function serverView(server: UserServer, config: Config, profiles: readonly ProfileConfig[]): ServerView {
+export function serverView(server: UserServer, config: Config, profiles: readonly OfferedProfile[]): ServerView {
   const { state } = server;
   const profile = isAtRest(state)
     ? chosenOf(server, profiles)
@@ -32,6 +35,12 @@ export function serverView(server: UserServer, config: Config, profiles: readonl
   };
 }
 
-function chosenOf(server: UserServer, profiles: readonly ProfileConfig[]): ProfileConfig | undefined {
+function choiceView(choice: OfferedChoice, before: Choices): ChoiceView {
+  const chosen = chosenOption(choice, before);
+  const options = choice.options.map(({ name, title }) => ({ name, title, isChosen: name === chosen?.name }));
+  return { name: choice.name, title: choice.title, options };
+}
+
+function chosenOf(server: UserServer, profiles: readonly OfferedProfile[]): OfferedProfile | undefined {
   return profiles.find(({ name }) => name === server.profile) ?? profiles[0];
 }

@@ -7,10 +7,13 @@ import {
   nullable,
   object,
   oneOf,
+  record,
   type Shape,
   type Shaped,
   text,
 } from '@metalhub/base/shape.js';
+import { PROFILE_NAME_PATTERN } from '@metalhub/wire/spawner.js';
+import type { Choices } from '../../servers/profiles.js';
 import { type Database, MAX_ROWS, type Row, type Transaction } from '../database.js';
 import { readUser, USER_COLUMNS, type User } from './users.js';
 
@@ -31,6 +34,8 @@ export interface StoredServer {
   user: User;
   name: ServerName;
   profile: string;
+  /** Options by choice by profile. */
+  choices: Readonly<Record<string, Choices>>;
   /** Path of `public_url` at its last start. */
   base: string;
   /** 32 hex digits while the server is wanted. */
@@ -45,9 +50,13 @@ const jsonFailure: Shape<Failure | null> = (value, path) => {
   if (value === null) return null;
   return failureShape(JSON.parse(String(value)), path);
 };
+const name = text({ pattern: PROFILE_NAME_PATTERN, max: 63 });
+const choicesShape = record(PROFILE_NAME_PATTERN, record(PROFILE_NAME_PATTERN, name, 10), 1000);
+const jsonChoices: Shape<Shaped<typeof choicesShape>> = (value, path) => choicesShape(JSON.parse(String(value)), path);
 const serverRow = object({
   server_name: guarded(isServerName, 'a server name'),
   profile: text({ max: 63 }),
+  choices: jsonChoices,
   base: text({ max: 200 }),
   start_id: nullable(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
   requested_ms: time,
@@ -58,7 +67,7 @@ const serverRow = object({
 /** Every server that is wanted or has something to tell. */
 export async function listStoredServers(database: Database): Promise<StoredServer[]> {
   const rows = await database.all(
-    `SELECT servers.name AS server_name, profile, base, start_id, requested_ms, started_ms, failure, ${USER_COLUMNS}
+    `SELECT servers.name AS server_name, profile, choices, base, start_id, requested_ms, started_ms, failure, ${USER_COLUMNS}
        FROM servers JOIN users ON users.id = servers.user_id ORDER BY users.name, servers.name LIMIT ?`,
     [MAX_ROWS],
   );
@@ -66,12 +75,16 @@ export async function listStoredServers(database: Database): Promise<StoredServe
 }
 
 function readServer(row: Row): StoredServer {
-  const { server_name, profile, base, start_id, requested_ms, started_ms, failure, ...user } = row;
-  const own = serverRow({ server_name, profile, base, start_id, requested_ms, started_ms, failure }, 'servers');
+  const { server_name, profile, choices, base, start_id, requested_ms, started_ms, failure, ...user } = row;
+  const own = serverRow(
+    { server_name, profile, choices, base, start_id, requested_ms, started_ms, failure },
+    'servers',
+  );
   return {
     user: readUser(user),
     name: own.server_name,
     profile: own.profile,
+    choices: own.choices,
     base: own.base,
     startId: own.start_id,
     requestedMs: own.requested_ms,
@@ -82,21 +95,22 @@ function readServer(row: Row): StoredServer {
 
 export type ServerRecord = Omit<StoredServer, 'user'>;
 
-export async function storeServer(transaction: Transaction, userId: number, record: ServerRecord): Promise<void> {
+export async function storeServer(transaction: Transaction, userId: number, server: ServerRecord): Promise<void> {
   await transaction.run(
-    `INSERT INTO servers (user_id, name, profile, base, start_id, requested_ms, started_ms, failure)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (user_id, name) DO UPDATE SET profile = excluded.profile, base = excluded.base, start_id = excluded.start_id,
+    `INSERT INTO servers (user_id, name, profile, choices, base, start_id, requested_ms, started_ms, failure)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (user_id, name) DO UPDATE SET profile = excluded.profile, choices = excluded.choices, base = excluded.base, start_id = excluded.start_id,
        requested_ms = excluded.requested_ms, started_ms = excluded.started_ms, failure = excluded.failure`,
     [
       userId,
-      record.name,
-      record.profile,
-      record.base,
-      record.startId,
-      record.requestedMs,
-      record.startedMs,
-      record.failure === null ? null : JSON.stringify(record.failure),
+      server.name,
+      server.profile,
+      JSON.stringify(server.choices),
+      server.base,
+      server.startId,
+      server.requestedMs,
+      server.startedMs,
+      server.failure === null ? null : JSON.stringify(server.failure),
     ],
   );
 }

@@ -28,7 +28,7 @@ function makeServer(state: ServerState, text = 'JupyterLab'): ServerView {
 }
 
 function makeProfile(name: string, text = 'JupyterLab'): ProfileView {
-  return { name, title: text, description: text, isChosen: name === 'default' };
+  return { name, title: text, description: text, isChosen: name === 'default', choices: [] };
 }
 
 /** Every page in every state, with the same text wherever others may write one. */
@@ -77,7 +77,8 @@ function renderAll(text: string): Map<string, string> {
       }),
     );
     const profile = makeProfile('default', text);
-    const other = makeProfile('gpu', text);
+    const options = [{ name: 'small', title: text, isChosen: true }];
+    const other = { ...makeProfile('gpu', text), choices: [{ name: 'size', title: text, options }] };
     pages.set(
       `home with a choice ${state}`,
       renderHomePage({ ...visitor, isAdmin: false, servers: [server], hasChoice: true }),
@@ -129,7 +130,7 @@ for (const [name, page] of renderAll('/user/anna/lab')) {
     });
 
     t.test('names every visible field and every id once', async (t) => {
-      const fields = matches(page, /(<input(?! type="hidden")[^>]*>)/g);
+      const fields = matches(page, /(<(?:input|select)(?! type="hidden")[^>]*>)/g);
       for (const field of fields) t.match(page, `<label for="${/ id="([^"]+)"/.exec(field)?.[1]}">`);
       const ids = matches(page, /\sid="([^"]+)"/g);
       t.same([...new Set(ids)], ids);

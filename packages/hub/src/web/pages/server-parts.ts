@@ -1,6 +1,6 @@
 import { flag, type Html, html } from './html.js';
 import { csrfField, hiddenField } from './layout.js';
-import type { FailureView, ProfileView, ServerState, ServerView } from './views.js';
+import type { ChoiceView, FailureView, ProfileView, ServerState, ServerView } from './views.js';
 
 export const STATE_WORDS: Readonly<Record<ServerState, string>> = {
   stopped: 'Not running',
@@ -46,20 +46,45 @@ export function renderStartForm(
 
 /** Nothing when there is nothing to choose. */
 function renderProfiles(profiles: readonly ProfileView[]): Html | undefined {
-  if (profiles.length < 2) return undefined;
+  if (!hasChoice(profiles)) return undefined;
+  const [only] = profiles;
+  if (profiles.length === 1 && only !== undefined)
+    return html`${only.choices.map((choice) => renderChoice(only, choice))}`;
   return html`<fieldset class="profiles">
 <legend>What would you like to start?</legend>
 ${profiles.map(renderProfile)}</fieldset>
 `;
 }
 
-function renderProfile({ name, title, description, isChosen }: ProfileView): Html {
+function renderProfile(profile: ProfileView): Html {
+  const { name, title, description, isChosen, choices } = profile;
   const id = `profile-${name}`;
   return html`<div class="profile">
 <input type="radio" name="profile" value="${name}" id="${id}" ${flag('checked', isChosen)}><label for="${id}"><bdi>${title}</bdi></label>
 ${description === '' ? undefined : html`<p><bdi>${description}</bdi></p>`}
+${choices.length === 0 ? undefined : html`<div class="choices">${choices.map((choice) => renderChoice(profile, choice))}</div>`}
 </div>
 `;
+}
+
+/** Of each profile, whether or not it is the marked one: without scripts nothing else could be sent. */
+function renderChoice(profile: ProfileView, { name, title, options }: ChoiceView): Html {
+  const field = choiceField(profile.name, name);
+  return html`<div class="field">
+<label for="${field}"><bdi>${title}</bdi></label>
+<select name="${field}" id="${field}">${options.map((option) => html`<option value="${option.name}" ${flag('selected', option.isChosen)}>${option.title}</option>`)}</select>
+</div>
+`;
+}
+
+/** Name of the field with what is chosen in a profile. */
+export function choiceField(profile: string, choice: string): string {
+  return `choice.${profile}.${choice}`;
+}
+
+/** Whether the user has anything to choose before a start. */
+export function hasChoice(profiles: readonly { readonly choices: readonly unknown[] }[]): boolean {
+  return profiles.length > 1 || profiles.some(({ choices }) => choices.length > 0);
 }
 
 export function renderStopForm(options: ServerFormOptions): Html {

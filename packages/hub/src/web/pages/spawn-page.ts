@@ -57,10 +57,10 @@ function renderText({ server, profiles }: SpawnPageOptions, next: string): Html 
 
 /** Which server it is; of which kind only where there is no list of kinds. */
 function renderLead({ server, profiles }: SpawnPageOptions): Html | undefined {
-  const hasChoice = isStartable(server) && profiles.length > 1;
-  if (hasChoice && server.name === '') return undefined;
+  const isListed = isStartable(server) && profiles.length > 1;
+  if (isListed && server.name === '') return undefined;
   return html`<p class="lead"><bdi>${server.name === '' ? server.profileTitle : server.name}</bdi></p>
-${hasChoice ? undefined : renderDescription(server)}`;
+${isListed ? undefined : renderDescription(server)}`;
 }
 
 function isStartable({ state }: ServerView): boolean {

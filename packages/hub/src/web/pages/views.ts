@@ -36,6 +36,13 @@ export interface ProfileView {
   readonly description: string;
   /** Marked at first. */
   readonly isChosen: boolean;
+  readonly choices: readonly ChoiceView[];
+}
+
+export interface ChoiceView {
+  readonly name: string;
+  readonly title: string;
+  readonly options: readonly { readonly name: string; readonly title: string; readonly isChosen: boolean }[];
 }
 
 /** One step of a start; also the JSON of each `message` event of the progress stream. */

@@ -1,0 +1,98 @@
+import { isRange } from './address-range.js';
+import { parseBytes } from './bytes.js';
+import { parseCpuSet } from './profile-settings.js';
+import type { Config, OptionConfig, OverrideConfig, ProfileConfig } from './schema.js';
+
+type Path = readonly (string | number)[];
+type Refuse = (path: Path, reason: string) => void;
+type SettingsConfig = ProfileConfig | OverrideConfig | OptionConfig;
+
+const MIN_MEMORY_BYTES = 64 * 2 ** 20;
+const MAX_MEMORY_BYTES = 2 ** 50;
+
+/** They choose what is executed, or are set by metalhub for each server (security.md S04). */
+const REFUSED_VARIABLES = new Set([
+  ...['HOME', 'USER', 'LOGNAME', 'SHELL', 'PATH', 'PWD', 'IFS', 'ENV', 'BASH_ENV', 'NODE_OPTIONS', 'NODE_PATH'],
+  ...['PERL5LIB', 'PERL5OPT', 'RUBYOPT', 'RUBYLIB', 'JAVA_TOOL_OPTIONS', 'GCONV_PATH', 'LOCPATH', 'INVOCATION_ID'],
+  ...['JOURNAL_STREAM', 'MAINPID', 'MANAGERPID', 'JUPYTER_RUNTIME_DIR', 'JUPYTER_TOKEN', 'STATE_DIRECTORY'],
+]);
+const REFUSED_PREFIXES = ['LD_', 'PYTHON', 'METALHUB_', 'LISTEN_', 'NOTIFY_', 'WATCHDOG_', 'CREDENTIALS_', 'SYSTEMD_'];
+
+/** Where a mount would take the sandbox, the machine or metalhub itself away from under the server. */
+const REFUSED_TARGETS = ['/proc', '/sys', '/dev', '/run', '/usr', '/etc', '/lib', '/lib64', '/bin', '/sbin'];
+const METALHUB_PLACES = ['/run/', '/usr/lib/metalhub', '/var/lib/private', '/var/lib/metalhub', '/proc/', '/sys/'];
+
+/** What the schema cannot say of profiles, without a look at the machine. */
+export function checkProfiles({ profile }: Pick<Config, 'profile'>, refuse: Refuse): void {
+  checkNames(profile, ['profile'], refuse);
+  for (const [index, entry] of profile.entries()) {
+    const where = ['profile', index];
+    checkSettings(entry, where, refuse);
+    checkNames(entry.override, [...where, 'override'], refuse);
+    for (const [at, override] of entry.override.entries()) checkSettings(override, [...where, 'override', at], refuse);
+    checkNames(entry.choice, [...where, 'choice'], refuse);
+    for (const [at, choice] of entry.choice.entries()) {
+      const options = [...where, 'choice', at, 'option'];
+      checkNames(choice.option, options, refuse);
+      for (const [number, option] of choice.option.entries()) checkSettings(option, [...options, number], refuse);
+    }
+  }
+}
+
+function checkNames(entries: readonly { name: string }[], where: Path, refuse: Refuse): void {
+  const names = new Set<string>();
+  for (const [index, { name }] of entries.entries()) {
+    if (names.has(name)) refuse([...where, index, 'name'], `"${name}" is used twice`);
+    names.add(name);
+  }
+}
+
+function checkSettings(settings: SettingsConfig, where: Path, refuse: Refuse): void {
+  checkLimits(settings, where, refuse);
+  const { python, environment, root_directory, root_image, variables, mounts } = settings;
+  if (environment && python !== undefined && python !== '/usr/bin/python3') {
+    refuse([...where, 'python'], 'stands beside environment: give one of them');
+  }
+  if (root_directory && root_image) refuse([...where, 'root_image'], 'stands beside root_directory: give one of them');
+  for (const [name, value] of Object.entries(variables ?? {})) {
+    const reason = variableMistake(name, value);
+    if (reason !== undefined) refuse([...where, 'variables', name], reason);
+  }
+  for (const [index, mount] of (mounts ?? []).entries()) {
+    const reason = targetMistake(mount.target || mount.source);
+    if (reason !== undefined) refuse([...where, 'mounts', index], reason);
+  }
+  for (const key of ['ip_allow', 'ip_deny'] as const) {
+    for (const [index, range] of (settings[key] ?? []).entries()) {
+      if (range !== 'any' && !isRange(range)) refuse([...where, key, index], `"${range}" is no address and no range`);
+    }
+  }
+}
+
+function checkLimits(settings: SettingsConfig, where: Path, refuse: Refuse): void {
+  for (const key of ['memory_max', 'memory_high', 'memory_low', 'swap_max'] as const) {
+    const bytes = parseBytes(settings[key] ?? '');
+    if (bytes === undefined) continue;
+    const isLimit = key === 'memory_max' || key === 'memory_high';
+    if (bytes > MAX_MEMORY_BYTES || (isLimit && bytes < MIN_MEMORY_BYTES)) {
+      refuse([...where, key], isLimit ? 'must lie between 64M and 1024T' : 'must not be more than 1024T');
+    }
+  }
+  if (parseCpuSet(settings.cpu_set ?? '') === undefined)
+    refuse([...where, 'cpu_set'], 'has a range that runs backwards');
+}
+
+function variableMistake(name: string, value: string): string | undefined {
+  if (REFUSED_VARIABLES.has(name) || REFUSED_PREFIXES.some((prefix) => name.startsWith(prefix))) {
+    return 'this variable cannot be set here';
+  }
+  return /\p{Cc}/u.test(value) ? 'has a line break or another control character' : undefined;
+}
+
+function targetMistake(target: string): string | undefined {
+  if (target.split('/').some((part) => part === '.' || part === '..')) return `${target} has . or .. in it`;
+  const path = target.replace(/\/+$/, '') || '/';
+  const isRefused = path === '/' || REFUSED_TARGETS.includes(path);
+  const isOurs = METALHUB_PLACES.some((place) => `${path}/`.startsWith(place.endsWith('/') ? place : `${place}/`));
+  return isRefused || isOurs ? `nothing can be mounted at ${path}` : undefined;
+}

@@ -1,0 +1,159 @@
+import { Type } from '@sinclair/typebox';
+import { RELAXATIONS } from './relaxations.js';
+import { bytes, closed } from './schema-parts.js';
+
+const PATH = '^/[^\\s\\p{Cc}%$"\'\\\\]*$';
+const OPTIONAL_PATH = '^(/[^\\s\\p{Cc}%$"\'\\\\]*)?$';
+
+const whole = (minimum: number, maximum: number, fallback: number, description: string) =>
+  Type.Integer({ minimum, maximum, default: fallback, description });
+const limit = (minimum: number, maximum: number, description: string) =>
+  Type.Optional(Type.Integer({ minimum, maximum, description }));
+const addresses = (description: string) =>
+  Type.Array(Type.String({ pattern: '^(any|[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?)$' }), {
+    default: [],
+    maxItems: 1000,
+    description,
+  });
+
+/** What a server of a profile is; overrides and options may change each of them. */
+export const SETTINGS = {
+  python: Type.String({
+    pattern: '^/[^\\s\\p{Cc}%$"\'\\\\]+$',
+    maxLength: 1024,
+    default: '/usr/bin/python3',
+    description: "Absolute path of the environment's Python; its JupyterLab is started.",
+  }),
+  environment: Type.String({
+    pattern: OPTIONAL_PATH,
+    maxLength: 1000,
+    default: '',
+    description:
+      'Directory of a conda or virtual environment, as /opt/conda/envs/x; stands for its bin/python and takes the place of python.',
+  }),
+  default_url: Type.String({
+    pattern: '^/[\\x21-\\x7e]*$',
+    maxLength: 512,
+    default: '/lab',
+    description: "Page opened first, below the server's address.",
+  }),
+  root_dir: Type.String({
+    pattern: '^[^\\p{Cc}]*$',
+    maxLength: 1024,
+    default: '',
+    description:
+      'Directory that the file browser shows; empty for the home. Without a slash in front one below the home, made when it is missing.',
+  }),
+  memory_max: bytes('Memory at which the server is killed (MemoryMax=).', '4G'),
+  memory_high: bytes('Memory at which the server is slowed down (MemoryHigh=).', ''),
+  memory_low: bytes('Memory that is not taken from it as long as others have more (MemoryLow=).', ''),
+  swap_max: bytes('Swap space (MemorySwapMax=); 0 for none.', ''),
+  cpu_quota_percent: whole(0, 100_000, 0, 'Processor time in percent of one core (CPUQuota=); 0 for no limit.'),
+  cpu_weight: whole(
+    0,
+    10_000,
+    0,
+    "Share of the processors when they are all busy, against other users' 100 (CPUWeight=); 0 for the usual 100.",
+  ),
+  cpu_set: Type.String({
+    pattern: '^([0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*)?$',
+    default: '',
+    description: 'Processors that it may use (AllowedCPUs=), as 0-3,6; empty for all.',
+  }),
+  tasks_max: whole(16, 4_000_000, 4096, 'Processes and threads (TasksMax=).'),
+  io_weight: whole(
+    0,
+    10_000,
+    0,
+    "Share of a busy disk, against other users' 100 (IOWeight=); 0 for the usual 100. Needs a scheduler such as bfq.",
+  ),
+  runtime_max_sec: whole(
+    0,
+    31_536_000,
+    0,
+    'Seconds after which the server is stopped (RuntimeMaxSec=), which the home page says from the start; 0 for no limit.',
+  ),
+  variables: Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,255}$' }), Type.String({ maxLength: 4096 }), {
+    default: {},
+    maxProperties: 200,
+    additionalProperties: false,
+    description:
+      'Environment variables. Every account of the machine can read them: nothing secret. Those that decide which program runs (PATH, LD_*, PYTHON* and the like) and those of metalhub are refused.',
+  }),
+  devices: Type.Array(Type.String({ pattern: '^/dev(/[A-Za-z0-9_:+-][A-Za-z0-9_.:+-]*)+$', maxLength: 255 }), {
+    default: [],
+    maxItems: 64,
+    description:
+      'Device nodes that it may use, as /dev/nvidia0; no other is there. The file permission of the node counts as well.',
+  }),
+  network: Type.String({
+    pattern: '^(full|none)$',
+    default: 'full',
+    description:
+      'full: as any account of the machine, within ip_allow and ip_deny; none: no network, not even that of the machine itself.',
+  }),
+  ip_allow: addresses(
+    'Addresses or ranges, as 192.0.2.0/24, that it may exchange packets with in spite of ip_deny (IPAddressAllow=). Names need a name server: allow its address, too.',
+  ),
+  ip_deny: addresses('Addresses or ranges that it may not; any for all (IPAddressDeny=).'),
+  mounts: Type.Array(
+    Type.Object(
+      {
+        source: Type.String({ pattern: PATH, maxLength: 1024, description: 'Directory or file of the machine.' }),
+        target: Type.String({
+          pattern: OPTIONAL_PATH,
+          maxLength: 1024,
+          default: '',
+          description: 'Where it appears; empty for the same path.',
+        }),
+        write: Type.Boolean({ default: false, description: 'Can be written, as far as its file permissions allow.' }),
+      },
+      closed,
+    ),
+    {
+      default: [],
+      maxItems: 64,
+      description:
+        'Further directories, as { source = "/srv/course", write = true }: with target another path, without write read-only. One whose source is missing makes the start fail.',
+    },
+  ),
+  relax: Type.Array(Type.String({ pattern: `^(${RELAXATIONS.join('|')})$` }), {
+    default: [],
+    maxItems: RELAXATIONS.length,
+    description:
+      'Parts of the sandbox to do without. namespaces: containers without root (apptainer, bwrap), at the cost of a much larger part of the kernel in reach of a user; ptrace: debuggers (gdb, strace, py-spy) on own processes; realtime: real-time scheduling, which can starve the machine; other-architectures: 32-bit programs.',
+  }),
+  root_directory: Type.String({
+    pattern: OPTIONAL_PATH,
+    maxLength: 1024,
+    default: '',
+    description:
+      'Directory with another system that the server sees as / (RootDirectory=), as debootstrap makes one, with its own python.',
+  }),
+  root_image: Type.String({
+    pattern: OPTIONAL_PATH,
+    maxLength: 1024,
+    default: '',
+    description: 'The same as an image file or block device (RootImage=).',
+  }),
+  properties: Type.Object(
+    {
+      Nice: limit(-20, 19, 'Scheduling priority.'),
+      OOMScoreAdjust: limit(-1000, 1000, 'Who is killed first when the machine has no memory.'),
+      LimitNOFILE: limit(64, 2 ** 30, 'Open files.'),
+      LimitCORE: limit(0, 2 ** 50, 'Bytes of a core dump.'),
+      LimitMEMLOCK: limit(0, 2 ** 50, 'Bytes locked into memory.'),
+      LimitFSIZE: limit(0, 2 ** 50, 'Bytes of one file.'),
+      LimitSTACK: limit(65_536, 2 ** 40, 'Bytes of a stack.'),
+      LimitNPROC: limit(16, 4_000_000, 'Processes of the account.'),
+      LimitRTPRIO: limit(0, 99, 'Real-time priority; with relax = ["realtime"].'),
+      MemoryZSwapMax: limit(0, 2 ** 50, 'Bytes of compressed swap.'),
+      IOSchedulingPriority: limit(0, 7, 'Priority at the disk; 0 is the highest.'),
+    },
+    {
+      ...closed,
+      default: {},
+      description: 'Further properties of the unit, by the names of systemd; no others than these.',
+    },
+  ),
+};

@@ -1,0 +1,54 @@
+import { parseBytes } from '@metalhub/config/bytes.js';
+import { parseCpuSet } from '@metalhub/config/profile-settings.js';
+import type { OptionConfig, OverrideConfig, ProfileConfig } from '@metalhub/config/schema.js';
+import { changesShape, type ProfileChanges, type ProfileEntry, settingsShape } from './profile-shape.js';
+
+/** What the spawner is told of a profile: its settings with numbers, without titles and without who may use it. */
+export function profileEntry(profile: ProfileConfig): ProfileEntry {
+  return {
+    name: profile.name,
+    settings: settingsShape(changes(profile), profile.name),
+    overrides: profile.override.map((override) => ({ name: override.name, changes: changes(override) })),
+    choices: profile.choice.map(({ name, option }) => ({
+      name,
+      options: option.map((entry) => ({ name: entry.name, changes: changes(entry) })),
+    })),
+  };
+}
+
+/** Only what is said: keys that are left out stay so. */
+function changes(source: ProfileConfig | OverrideConfig | OptionConfig): ProfileChanges {
+  const { environment, python } = source;
+  const usedPython = environment ? `${environment.replace(/\/+$/, '')}/bin/python` : python;
+  const result: Record<string, unknown> = {
+    python: usedPython,
+    default_url: source.default_url,
+    root_dir: source.root_dir,
+    memory_max_bytes: bytes(source.memory_max),
+    memory_high_bytes: bytes(source.memory_high),
+    memory_low_bytes: bytes(source.memory_low),
+    swap_max_bytes: bytes(source.swap_max),
+    cpu_quota_percent: source.cpu_quota_percent,
+    cpu_weight: source.cpu_weight,
+    cpu_set: source.cpu_set === undefined ? undefined : parseCpuSet(source.cpu_set),
+    tasks_max: source.tasks_max,
+    io_weight: source.io_weight,
+    runtime_max_sec: source.runtime_max_sec,
+    variables: source.variables,
+    devices: source.devices,
+    network: source.network,
+    ip_allow: source.ip_allow,
+    ip_deny: source.ip_deny,
+    mounts: source.mounts?.map((mount) => ({ ...mount, target: mount.target || mount.source })),
+    relax: source.relax,
+    root_directory: source.root_directory,
+    root_image: source.root_image,
+    properties: source.properties,
+  };
+  return changesShape(Object.fromEntries(Object.entries(result).filter(([, value]) => value !== undefined)), '');
+}
+
+/** null for no limit. */
+function bytes(text: string | undefined): number | null | undefined {
+  return text === undefined ? undefined : (parseBytes(text) ?? null);
+}
