@@ -45,9 +45,8 @@ t.test(
     await visitor.logIn('anna', 'correct horse');
     t.match(await start(visitor, 'anna'), { ready: true });
     const unit = 'jupyter-anna.service';
-    const [pid = '', uid = ''] = (await machine.run(['systemctl', 'show', '-P', 'MainPID', '-P', 'UID', unit])).split(
-      '\n',
-    );
+    const shown = await machine.run(['systemctl', 'show', '-P', 'MainPID', '-P', 'UID', unit]);
+    const [pid = '', uid = ''] = shown.split('\n');
     const inUnit = ['nsenter', '--target', pid, '--mount', '--setuid', uid, '--setgid', uid];
     const attempt = `
 import errno, os, socket, sys
