@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { MetalhubError } from '@metalhub/base/errors.js';
-import { type ServerName, serverId, serverSocketPath, serviceUnit } from '@metalhub/base/names.js';
+import { type ServerName, serverId, serviceUnit } from '@metalhub/base/names.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { RouteRequest } from '@metalhub/wire/proxy-api.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
@@ -13,6 +13,7 @@ import { endOf, explainsItself, failureOf, type LastLines, NO_LINES, readLastLin
 import type { ChosenProfile, Remembered } from './profiles.js';
 import { failedEvent, readyEvent, stoppedEvent } from './progress.js';
 import { ProgressFeed, type ProgressListener } from './progress-feed.js';
+import { isPublished, serverRoute } from './server-route.js';
 import type { ServerServices } from './server-services.js';
 import { isAtRest, nextState, type Run, runOf, type ServerEvent, type ServerState, STOPPED } from './server-state.js';
 
@@ -246,7 +247,11 @@ export class UserServer {
     this.#feed.step('route');
     try {
       const untilMs = clock.monotonicMs() + ROUTE_PATIENCE_MS;
-      while (this.#isSpawning(startId) && !(await this.#isPublished(route)) && clock.monotonicMs() < untilMs) {
+      while (
+        this.#isSpawning(startId) &&
+        !(await isPublished(routes, this.path, route)) &&
+        clock.monotonicMs() < untilMs
+      ) {
         await sleep(ROUTE_PAUSE_MS);
       }
       if (!this.#isSpawning(startId)) {
@@ -260,20 +265,6 @@ export class UserServer {
     log.notice('server started', { ...this.#fields(), profile: run.profile });
     this.#feed.finish(readyEvent(this.path));
     await this.#storeOrLog();
-  }
-
-  /** Also true when the proxy says why there is no way, as with a full disk: its user is told that at once, not in half a minute. */
-  async #isPublished(route: RouteRequest): Promise<boolean> {
-    const { routes } = this.#services;
-    try {
-      await routes.publish(this.path, route);
-      return true;
-    } catch (error) {
-      if (!(error instanceof MetalhubError) || error.code !== 'MH_ERR_PROXY_STATE') return false;
-      // The reconciler tries again as long as it takes.
-      routes.request();
-      return true;
-    }
   }
 
   async #failStart(run: Run, error: unknown): Promise<void> {
@@ -342,18 +333,8 @@ export class UserServer {
     return readLastLines(logs, query, { secrets, sinceMs: run.requestedMs, log });
   }
 
-  /** `undefined` for a unit that is known from the database only: which invocation it is, the spawner will tell. */
   #routeOf(run: Run): RouteRequest | undefined {
-    if (run.invocationId === null) return undefined;
-    const { key, name } = this.user;
-    return {
-      target: `unix+http://${encodeURIComponent(serverSocketPath(serverId(key, this.name)))}`,
-      auth: 'ticket',
-      user: name,
-      server: this.name,
-      invocation_id: run.invocationId,
-      token: this.#services.tokens(key, this.name, run.startId),
-    };
+    return serverRoute(this.user, this.name, run, this.#services.tokens);
   }
 
   #restore({ startId, profile, requestedMs, startedMs, failure }: StoredServer): void {
