@@ -1,5 +1,6 @@
 import t from 'tap';
 import { type BodyOptions, createBodyReader, type Framing } from './body-reader.js';
+import { ChunkDecoder } from './chunk-decoder.js';
 
 const CHUNKED: Framing = { kind: 'chunked' };
 
@@ -62,4 +63,15 @@ t.test('P01: chunks that another reader could take differently are errors', asyn
   for (const [name, body] of Object.entries(bad)) {
     for (const size of [1, 7, 10_000]) t.ok(read(CHUNKED, body, size).error, `${name}, in pieces of ${size}`);
   }
+});
+
+t.test('P11: chunks of one byte do not come out one by one', async (t) => {
+  const text = Buffer.from(`${'1\r\nx\r\n'.repeat(10_000)}0\r\n\r\n`);
+  const { out } = createBodyReader({ kind: 'chunked' }, { payloadOnly: true }).push(text);
+  t.equal(out.length, 1);
+  t.equal(Buffer.concat(out).toString(), 'x'.repeat(10_000));
+  const { payload, trailers } = new ChunkDecoder().push(text);
+  t.equal(payload.length, 1);
+  t.equal(Buffer.concat(payload).toString(), 'x'.repeat(10_000));
+  t.same(trailers, []);
 });

@@ -1,4 +1,5 @@
 import { foldedName, parseHeaderField } from './header-fields.js';
+import { joined } from './joined.js';
 
 /** How long a message's body is. `close`: until the connection ends, answers only. */
 export type Framing =
@@ -111,7 +112,7 @@ class ChunkedReader implements BodyReader {
     }
     if (!this.#payloadOnly && at > 0) out.push(input.subarray(0, at));
     const isOver = this.#state === 'done' && at < input.length;
-    return { out, rest: isOver ? input.subarray(at) : undefined, error: undefined };
+    return { out: joined(out), rest: isOver ? input.subarray(at) : undefined, error: undefined };
   }
 
   #lineLimit(): number {

@@ -1,4 +1,5 @@
 import { type HeaderField, parseHeaderField } from './header-fields.js';
+import { joined } from './joined.js';
 
 export interface DecodedChunks {
   readonly payload: Buffer[];
@@ -35,7 +36,7 @@ export class ChunkDecoder {
       this.#readLine(input.toString('latin1', at, end));
       at = end + 2;
     }
-    return { payload, trailers: this.#state === 'done' ? this.#trailers : undefined };
+    return { payload: joined(payload), trailers: this.#state === 'done' ? this.#trailers : undefined };
   }
 
   #readLine(line: string): void {

@@ -9,6 +9,8 @@ const limits = JSON.parse(process.argv[2] ?? '{}') as EdgeSettings;
 const BIG_BYTES = 8 * 1024 * 1024;
 const big = Buffer.from(ok('z'.repeat(BIG_BYTES)));
 
+const crumbs = Buffer.from(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${'1\r\nx\r\n'.repeat(200_000)}`);
+
 const { proxy, server, cookie } = await startHttp2Front({ teardown: () => undefined }, undefined, {}, limits);
 // Instead of the one that keeps all it gets.
 await server.close();
@@ -22,7 +24,8 @@ createServer((socket) => {
     isHeld ||= head.includes('/user/anna/hold');
     if (head.includes('/user/anna/stuck')) return void socket.pause();
     if (isHeld || !head.includes('HTTP/1.1\r\n')) return;
-    socket.write(head.includes('/user/anna/big') ? big : ok('fine'));
+    if (head.includes('/user/anna/crumbs')) socket.write(crumbs);
+    else socket.write(head.includes('/user/anna/big') ? big : ok('fine'));
   });
 }).listen(proxy.serverPath);
 

@@ -133,6 +133,16 @@ export const FLOODS: readonly Flood[] = [
           ),
   },
   {
+    name: 'answers in chunks of one byte that are not taken',
+    window: 0,
+    next: (turn, cookie) =>
+      turn > 1
+        ? NO_BYTES
+        : requests(turn, 60, (stream) =>
+            frame(FRAME.HEADERS, END_HEADERS | END_STREAM, stream, requestFields('/user/anna/crumbs', cookie)),
+          ),
+  },
+  {
     name: 'a body byte by byte',
     begin: (cookie) => upload(cookie),
     next: () => many(200, () => frame(FRAME.DATA, 0, 1, Buffer.from('x'))),
