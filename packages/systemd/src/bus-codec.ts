@@ -46,10 +46,17 @@ export interface IncomingHeader {
   body(): readonly BusValue[];
 }
 
+export interface EncodedMessage {
+  readonly bytes: Buffer;
+  /** To be sent along: the values of type `h` in the message are positions in this list. */
+  readonly descriptors: readonly number[];
+}
+
 /** @throws what dbus-next throws when a value does not fit its signature */
-export function encodeMessage(message: OutgoingMessage): Buffer {
+export function encodeMessage(message: OutgoingMessage): EncodedMessage {
   const wire = { ...message, signature: message.signature ?? '', body: (message.body ?? []).map(toWire) };
-  return marshallCompat.marshallMessage(wire)[0];
+  const [bytes, descriptors] = marshallCompat.marshallMessage(wire);
+  return { bytes, descriptors };
 }
 
 /**

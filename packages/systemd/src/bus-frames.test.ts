@@ -3,7 +3,8 @@ import { encodeMessage } from './bus-codec.js';
 import { createFrameReader } from './bus-frames.js';
 
 function message(serial: number, text: string): Buffer {
-  return encodeMessage({ type: 4, serial, path: '/a', interface: 'a.b', member: 'C', signature: 's', body: [text] });
+  return encodeMessage({ type: 4, serial, path: '/a', interface: 'a.b', member: 'C', signature: 's', body: [text] })
+    .bytes;
 }
 
 t.test('createFrameReader', (t) => {

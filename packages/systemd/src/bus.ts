@@ -1,15 +1,26 @@
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText } from '@metalhub/base/errors.js';
 import { type BusCall, createPendingCalls } from './bus-calls.js';
-import { decodeHeader, encodeMessage, type IncomingHeader, MESSAGE_TYPE, NO_AUTO_START } from './bus-codec.js';
+import {
+  decodeHeader,
+  type EncodedMessage,
+  encodeMessage,
+  type IncomingHeader,
+  MESSAGE_TYPE,
+  NO_AUTO_START,
+} from './bus-codec.js';
 import { unavailable } from './bus-errors.js';
 import { createFrameReader } from './bus-frames.js';
+import { sendDescriptors } from './descriptors.js';
 import type { BusValue } from './variant.js';
 
 const BUS_NAME = 'org.freedesktop.DBus';
 const BUS_PATH = '/org/freedesktop/DBus';
 const MAX_SERIAL = 0xffffffff;
 const CONNECT_TIMEOUT_MS = 5000;
+/** Between two attempts to send descriptors to a bus that is busy. */
+const RETRY_MS = 5;
 
 export interface BusSignal {
   readonly path: string;
@@ -66,7 +77,7 @@ class BusConnection implements Bus {
   readonly #reader = createFrameReader();
   readonly #authenticated: Promise<void>;
   #onAuthenticated: (error?: unknown) => void = () => undefined;
-  #state: 'authenticating' | 'starting' | 'open' | 'ended' = 'authenticating';
+  #state: 'authenticating' | 'negotiating' | 'starting' | 'open' | 'ended' = 'authenticating';
   #serial = 0;
   #peerOwner: string | undefined;
 
@@ -104,8 +115,22 @@ class BusConnection implements Bus {
     // Encoded first: a value that does not fit its type is the caller's error, and nothing was sent.
     const message = encodeMessage({ ...call, type: MESSAGE_TYPE.methodCall, serial, flags: NO_AUTO_START });
     const reply = this.#pending.wait(serial, call);
-    this.#socket.write(message);
+    if (message.descriptors.length === 0) this.#socket.write(message.bytes);
+    else void this.#writeWithDescriptors(message, Date.now() + call.timeoutMs); // it deals with its own failures
     return reply;
+  }
+
+  /** Node's own writes and this one must not mix: it waits until Node has none, and gives Node what did not fit. */
+  async #writeWithDescriptors({ bytes, descriptors }: EncodedMessage, deadlineMs: number): Promise<void> {
+    try {
+      for (; Date.now() < deadlineMs && this.#state !== 'ended'; await sleep(RETRY_MS)) {
+        const sent = this.#socket.writableLength > 0 ? 0 : sendDescriptors(this.#socket, bytes, descriptors);
+        if (sent > 0 && sent < bytes.length) this.#socket.write(bytes.subarray(sent));
+        if (sent > 0) return;
+      }
+    } catch (error) {
+      this.end(errorText(error), error);
+    }
   }
 
   async addMatch(rule: string): Promise<void> {
@@ -138,7 +163,7 @@ class BusConnection implements Bus {
   #onData(chunk: Buffer): void {
     try {
       this.#reader.push(chunk);
-      if (this.#state === 'authenticating') this.#onLine(this.#reader.readLine());
+      if (this.#state === 'authenticating' || this.#state === 'negotiating') this.#onLine(this.#reader.readLine());
       else this.#readMessages();
     } catch (error) {
       this.end(errorText(error), error);
@@ -147,7 +172,14 @@ class BusConnection implements Bus {
 
   #onLine(line: string | undefined): void {
     if (line === undefined) return;
-    if (!line.startsWith('OK ')) return this.end(`the bus refused to authenticate us: ${line}`);
+    if (this.#state === 'authenticating') {
+      if (!line.startsWith('OK ')) return this.end(`the bus refused to authenticate us: ${line}`);
+      this.#state = 'negotiating';
+      this.#socket.write('NEGOTIATE_UNIX_FD\r\n');
+      return;
+    }
+    // Every bus that systemd is on passes them; those that others send us are lost as Node reads, and closed.
+    if (line !== 'AGREE_UNIX_FD') return this.end(`the bus passes no descriptors: ${line}`);
     this.#state = 'starting';
     this.#socket.write('BEGIN\r\n');
     this.#onAuthenticated();

@@ -42,6 +42,15 @@ export function takeSystemdEnvironment(environment: NodeJS.ProcessEnv = process.
   return fresh;
 }
 
+/** What an administrator's shell says of them and of their terminal; nothing that anybody may rely on. */
+export function callerEnvironment(environment: NodeJS.ProcessEnv = process.env): {
+  readonly terminal: string | undefined;
+  /** Who became root by sudo. */
+  readonly sudoUser: string | undefined;
+} {
+  return { terminal: textOf(environment.TERM), sudoUser: textOf(environment.SUDO_USER) };
+}
+
 function readEnvironment(environment: NodeJS.ProcessEnv): SystemdEnvironment {
   return Object.freeze({
     notifySocket: textOf(environment.NOTIFY_SOCKET),

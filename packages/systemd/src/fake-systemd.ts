@@ -39,7 +39,7 @@ export async function startFakeSystemd(socketPath: string): Promise<FakeSystemd>
   let serial = 0;
 
   function send(message: Omit<OutgoingMessage, 'serial'>, to: Iterable<Socket> = sockets): void {
-    const bytes = encodeMessage({ ...message, serial: ++serial });
+    const { bytes } = encodeMessage({ ...message, serial: ++serial });
     for (const socket of to) socket.write(bytes);
   }
 
@@ -79,7 +79,7 @@ export async function startFakeSystemd(socketPath: string): Promise<FakeSystemd>
       for (let line = isOpen ? undefined : reader.readLine(); line !== undefined; line = reader.readLine()) {
         isOpen = line === 'BEGIN';
         if (isOpen) break;
-        socket.write('OK 0123\r\n');
+        socket.write(line === 'NEGOTIATE_UNIX_FD' ? 'AGREE_UNIX_FD\r\n' : 'OK 0123\r\n');
       }
       if (!isOpen) return;
       for (let bytes = reader.readMessage(); bytes !== undefined; bytes = reader.readMessage()) {

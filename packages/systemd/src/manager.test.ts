@@ -127,7 +127,7 @@ t.test('signals', (t) => {
       member: 'C',
       signature: 'u',
       body: [0],
-    });
+    }).bytes;
     // A descriptor index in a message without descriptors.
     bad[bad.indexOf(Buffer.from([1, 0x75, 0])) + 1] = 0x68;
     fake.sendRaw(bad);

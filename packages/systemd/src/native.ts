@@ -64,6 +64,11 @@ export function sizeOf(type: NativeType): number {
   return koffi.sizeof(type);
 }
 
+/** Where a buffer's memory is, for structs that point to each other; only while the buffer is referred to elsewhere. */
+export function addressOf(memory: Buffer): bigint {
+  return BigInt(koffi.address(memory));
+}
+
 /** Reads a C struct out of memory; `char *` members become text, NULL becomes `null`. */
 export function decodeStruct(memory: Buffer, type: NativeType): Record<string, unknown> {
   return koffi.decode(memory, type);

@@ -35,6 +35,11 @@ export function u64(name: string, value: bigint): UnitProperty {
   return property(name, 't', value);
 }
 
+/** `h`: `StandardInputFileDescriptor` and its kin; systemd gets a copy of the open descriptor. */
+export function descriptor(name: string, fd: number): UnitProperty {
+  return property(name, 'h', fd);
+}
+
 /** `as`: `StateDirectory`, `ExecPaths`, `Requires`, `After`, `BindsTo` … */
 export function strv(name: string, values: readonly string[]): UnitProperty {
   return property(name, 'as', values);
