@@ -62,7 +62,7 @@ const { metafile, warnings } = await build({
   legalComments: 'none',
   sourcemap: false,
   metafile: true,
-  external: ['koffi', 'sqlite3'],
+  external: ['koffi', 'sqlite3', 'node-pty'],
   plugins: [fromSources, aheadOfTime],
   // 8 MB in each of hub-proxy's workers, loaded by @fastify/reply-from and never used.
   alias: {
@@ -96,10 +96,18 @@ const arch = `linux-${process.arch}`;
 copyPackage('koffi', ['index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs']);
 copyPackage(`@koromix/koffi-${arch}`, ['index.js', `${arch.replace('-', '_')}/koffi.node`]);
 copyPackage('sqlite3', ['lib', 'build/Release/node_sqlite3.node']);
+copyPackage('node-pty', [
+  ...['index', 'utils', 'unixTerminal', 'terminal', 'eventEmitter2'].map((name) => `lib/${name}.js`),
+  'build/Release/pty.node',
+]);
 copyPackage('bindings', ['bindings.js']);
 copyPackage('file-uri-to-path', ['index.js']);
 
-for (const extra of ['packages/hub-spawner/launcher/launcher.py', 'packages/hub-proxy/hub-proxy-stop']) {
+for (const extra of [
+  'packages/hub-spawner/launcher/launcher.py',
+  'packages/hub-spawner/launcher/run-command',
+  'packages/hub-proxy/hub-proxy-stop',
+]) {
   if (existsSync(join(root, extra))) cpSync(join(root, extra), join(out, extra.split('/').at(-1)));
 }
 

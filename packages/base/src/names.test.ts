@@ -33,6 +33,16 @@ t.test('units of servers are told from all others', async (t) => {
   }
 });
 
+t.test('units of commands are those of no server', async (t) => {
+  const unit = names.commandUnit(names.parseKey('anna'), '0123abcd');
+  t.equal(unit, 'jupyter-anna-exec-0123abcd.service');
+  t.equal(names.findServerOfUnit(unit), undefined);
+  t.strictSame(names.findCommandOfUnit(unit), { key: 'anna', id: '0123abcd' });
+  for (const foreign of ['jupyter-anna.service', 'jupyter-anna-exec-x.service', 'jupyter-a-b-exec-0123abcd.service']) {
+    t.equal(names.findCommandOfUnit(foreign), undefined, foreign);
+  }
+});
+
 t.test('an account name fits the limit of a dynamic user', async (t) => {
   t.ok(names.accountName(names.parseKey('a'.repeat(23))).length <= 31);
 });

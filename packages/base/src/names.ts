@@ -78,6 +78,17 @@ export function socketUnit(id: ServerId): string {
   return `jupyter-${id}.socket`;
 }
 
+/** The unit of a command that an administrator runs as the user. No server's: a key has no `-`. @param id 8 hex digits */
+export function commandUnit(key: Key, id: string): string {
+  return `jupyter-${key}-exec-${id}.service`;
+}
+
+/** `undefined` for any other unit. */
+export function findCommandOfUnit(unit: string): { key: Key; id: string } | undefined {
+  const [, key, id = ''] = /^jupyter-([^-]+)-exec-([0-9a-f]{8})\.service$/.exec(unit) ?? [];
+  return isKey(key) ? { key, id } : undefined;
+}
+
 export function userSlice(key: Key): string {
   return `jupyter-${key}.slice`;
 }

@@ -2,6 +2,7 @@ import type { Log } from '@metalhub/base/log.js';
 import type { Clock } from '@metalhub/base/time.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import type { ServerStatus, START_STAGES } from '@metalhub/wire/spawner.js';
+import type { CommandTable } from './commands/command-table.js';
 import type { KeyCounter } from './key-counter.js';
 import type { LeaseStore } from './leases.js';
 import type { Operations, Slots } from './operations.js';
@@ -23,6 +24,7 @@ export interface SpawnerContext {
   readonly operations: Operations<ServerStatus, StartStage>;
   readonly slots: Slots;
   readonly slices: UserSlices;
+  readonly commands: CommandTable;
   /** The configuration as it is now. @throws {MH_ERR_CONFIG_FILE} */
   readConfig(): SpawnerConfig;
 }

@@ -1,8 +1,10 @@
+import type { Socket } from 'node:net';
 import type { Handlers } from '@metalhub/wire/server.js';
 import type { SpawnerRequests } from '@metalhub/wire/spawner.js';
 import type { SpawnerAdminRequests } from '@metalhub/wire/spawner-admin.js';
 import type { SpawnerContext } from './context.js';
 import { answerAdoptHome } from './requests/adopt-home.js';
+import { answerAttachCommand, answerExec, answerShell, answerSignalCommand } from './requests/exec.js';
 import { answerList } from './requests/list.js';
 import { createLeaseLister } from './requests/list-leases.js';
 import { answerReleaseLease } from './requests/release-lease.js';
@@ -25,11 +27,20 @@ export function spawnerHandlers(context: SpawnerContext): Handlers<SpawnerReques
 /**
  * All that administrators can, and the hub cannot, for one connection of theirs. What changes something is logged with who asked for it.
  * @param peer `uid=0 pid=812`
+ * @param socket the connection, for descriptors
  */
-export function spawnerAdminHandlers(context: SpawnerContext, peer: string): Handlers<SpawnerAdminRequests> {
+export function spawnerAdminHandlers(
+  context: SpawnerContext,
+  peer: string,
+  socket: Socket,
+): Handlers<SpawnerAdminRequests> {
   return {
     ListLeases: createLeaseLister(context),
     ReleaseLease: (params) => answerReleaseLease(context, params, peer),
     AdoptHome: (params) => answerAdoptHome(context, params, peer),
+    Exec: (params, request) => answerExec(context, params, request, socket),
+    Shell: (params, request) => answerShell(context, params, request, socket),
+    AttachCommand: (params, request) => answerAttachCommand(context, params, request),
+    SignalCommand: (params) => answerSignalCommand(context, params),
   };
 }

@@ -28,6 +28,8 @@ export interface LeaseStore {
    *   {MH_ERR_SPAWN_HOME_UNLEASED} {MH_ERR_SPAWN_DISK_FULL}
    */
   lease(key: Key, identity: Identity, range: UidRange): Promise<Lease>;
+  /** The lease that a key has already. @throws {MH_ERR_SPAWN_NO_LEASE} {MH_ERR_SPAWN_LEASES} */
+  require(key: Key): Promise<Lease>;
   /** All leases and all homes. @throws {MH_ERR_SPAWN_LEASES} */
   survey(): Promise<LeaseSurvey>;
   /**
@@ -104,6 +106,12 @@ export function createLeaseStore(options: LeaseStoreOptions): LeaseStore {
         refuseLost(table, homes, file);
         refuseUnleased(key, homes);
         return give(table, key, identity, await pickUid(table, homes, range, options.isUidTaken));
+      }),
+    require: (key) =>
+      inTurn(async () => {
+        const lease = (await readTable()).byKey.get(key);
+        if (lease === undefined) throw new MetalhubError('MH_ERR_SPAWN_NO_LEASE', { details: { key } });
+        return lease;
       }),
     survey: () => inTurn(survey),
     release: (key, check) =>

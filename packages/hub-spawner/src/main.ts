@@ -13,6 +13,7 @@ import { type ServeOptions, serveConnection } from '@metalhub/wire/server.js';
 import { type ServerStatus, spawnerProtocol } from '@metalhub/wire/spawner.js';
 import { spawnerAdminProtocol } from '@metalhub/wire/spawner-admin.js';
 import { requireAdministrator } from './admin-peer.js';
+import { createCommandTable } from './commands/command-table.js';
 import type { SpawnerContext, StartStage } from './context.js';
 import { listCredentials, removeCredential } from './credentials.js';
 import { spawnerAdminHandlers, spawnerHandlers } from './dispatch.js';
@@ -41,11 +42,12 @@ async function main(log: Log): Promise<void> {
   const context = createContext(log, manager);
   await context.watch.start();
   await cleanUp(context);
+  await context.commands.adopt();
 
   const connections = new Set<Socket>();
   const idle = createIdleExit({
     idleMs: MINUTE_MS,
-    isBusy: () => context.operations.size > 0 || context.watch.list().length > 0,
+    isBusy: () => context.operations.size > 0 || context.commands.size > 0 || context.watch.list().length > 0,
     onIdle: () => leave('idle'),
   });
   const handlers = spawnerHandlers(context);
@@ -58,7 +60,7 @@ async function main(log: Log): Promise<void> {
     openServer(adminFd, async (socket) => {
       const peer = await checkPeer(socket, requireAdministrator, log);
       if (peer === undefined) return;
-      await serveConnection(socket, spawnerAdminProtocol, spawnerAdminHandlers(context, peer), optionsOf(peer));
+      await serveConnection(socket, spawnerAdminProtocol, spawnerAdminHandlers(context, peer, socket), optionsOf(peer));
     }),
   ];
 
@@ -81,6 +83,7 @@ async function main(log: Log): Promise<void> {
     notifyStopping(reason);
     // systemd keeps its copy of the listening sockets: who connects from now on is answered by the next process.
     for (const server of servers) server.close();
+    context.commands.leave();
     for (const socket of connections) socket.destroy();
     idle.stop();
     watchdog.stop();
@@ -112,6 +115,7 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     operations,
     watch: createServerWatch({ manager, log, onFailed }),
     slices: createUserSlices(manager),
+    commands: createCommandTable({ manager, log }),
     slots: createSlots(STARTS_AT_ONCE, STARTS_WAITING),
     leases: createLeaseStore({ clock: systemClock, log, isUidTaken, findHomes }),
     keysInUse: createKeyCounter(),

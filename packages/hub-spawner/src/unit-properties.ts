@@ -129,6 +129,6 @@ function socketProperties(id: ReturnType<typeof serverId>, service: string): Uni
   ];
 }
 
-function sliceProperties(key: Key, profile: SpawnerProfile): UnitProperty[] {
+export function sliceProperties(key: Key, profile: SpawnerProfile): UnitProperty[] {
   return [str('Description', `Jupyter servers of ${key}`), bool('StopWhenUnneeded', true), ...limitProperties(profile)];
 }

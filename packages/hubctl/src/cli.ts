@@ -7,12 +7,14 @@ import { apiDisable, apiEnable } from './commands/api.js';
 import { apply } from './commands/apply.js';
 import { configCheck, configShow } from './commands/config.js';
 import { doctor } from './commands/doctor.js';
+import { exec } from './commands/exec.js';
 import { leases, leasesAdopt, leasesRelease } from './commands/leases.js';
 import { logs } from './commands/logs.js';
 import { proxyStatus } from './commands/proxy-status.js';
 import { proxyDisableTcp, proxyEnableTcp } from './commands/proxy-tcp.js';
 import { routes } from './commands/routes.js';
 import { servers, start, stop } from './commands/servers.js';
+import { shell } from './commands/shell.js';
 import { status } from './commands/status.js';
 import { users } from './commands/users.js';
 import { printable } from './output.js';
@@ -24,6 +26,8 @@ export const COMMANDS: readonly Command[] = [
   start,
   stop,
   logs,
+  exec,
+  shell,
   routes,
   leases,
   leasesRelease,
@@ -49,7 +53,10 @@ export interface Streams {
   stderr: (text: string) => void;
 }
 
-/** Runs one command line. @returns the exit status: 0 fine, 1 failure, 2 usage, 78 bad configuration */
+/**
+ * Runs one command line.
+ * @returns the exit status: 0 fine, 1 failure, 2 usage, 78 bad configuration; with `exec` and `shell` that of the command
+ */
 export async function runCli(
   argv: readonly string[],
   admin: AdminClient,
@@ -58,17 +65,20 @@ export async function runCli(
   spawnerSocket: string = spawnerAdminProtocol.path,
   proxy: AdminClient = AdminClient.forProxy(),
 ): Promise<number> {
-  const json = argv.includes('--json');
+  const { own, words } = splitWords(argv);
+  const json = own.includes('--json');
+  let failureStatus: number | undefined;
   try {
-    const { values, positionals } = parse(argv);
+    const { values, positionals } = parse(own);
     if (values.version === true) streams.stdout(`hubctl ${version}\n`);
     if (values.version === true) return 0;
     if (values.help === true || positionals.length === 0) {
       (values.help === true ? streams.stdout : streams.stderr)(usage());
       return values.help === true ? 0 : EXIT_USAGE;
     }
-    const { command, operands } = findCommand(positionals);
+    const { command, operands } = findCommand(positionals, words);
     checkOptions(command, values);
+    failureStatus = command.failureStatus;
     const context: Context = {
       admin,
       spawnerSocket,
@@ -81,12 +91,20 @@ export async function runCli(
       homeIsGone: values['home-is-gone'] === true,
       login: values.login,
       uid: parseUid(values.uid),
+      words,
       ...streams,
     };
     return await command.run(context, operands);
   } catch (error) {
-    return report(error, json, streams);
+    const status = report(error, json, streams);
+    return status === EXIT_USAGE ? status : (failureStatus ?? status);
   }
+}
+
+/** What is behind the first `--` is not hubctl's to read. */
+function splitWords(argv: readonly string[]): { own: readonly string[]; words: readonly string[] } {
+  const at = argv.indexOf('--');
+  return at < 0 ? { own: argv, words: [] } : { own: argv.slice(0, at), words: argv.slice(at + 1) };
 }
 
 function parse(argv: readonly string[]) {
@@ -112,15 +130,19 @@ function parse(argv: readonly string[]) {
   }
 }
 
-function findCommand(words: readonly string[]): { command: Command; operands: string[] } {
+function findCommand(
+  positionals: readonly string[],
+  rest: readonly string[],
+): { command: Command; operands: string[] } {
   // `leases release` is one of `leases`, too: the longest name counts.
-  const command = COMMANDS.filter(({ name }) => name === words.slice(0, name.split(' ').length).join(' ')).sort(
+  const command = COMMANDS.filter(({ name }) => name === positionals.slice(0, name.split(' ').length).join(' ')).sort(
     (a, b) => b.name.length - a.name.length,
   )[0];
-  if (command === undefined) throw usageError(`no such command: ${printable(words.slice(0, 2).join(' '))}`);
-  const operands = words.slice(command.name.split(' ').length);
+  if (command === undefined) throw usageError(`no such command: ${printable(positionals.slice(0, 2).join(' '))}`);
+  const operands = [...positionals.slice(command.name.split(' ').length), ...(command.takesWords === true ? [] : rest)];
+  const lacksWords = command.takesWords === true && rest.length === 0;
   const isLeftOut = command.isOptional === true && operands.length === 0;
-  if (operands.length !== command.operands.length && !isLeftOut) {
+  if ((operands.length !== command.operands.length && !isLeftOut) || lacksWords) {
     throw usageError(`usage: hubctl ${synopsis(command)}`);
   }
   return { command, operands };
@@ -152,7 +174,8 @@ function synopsis(command: Command): string {
   const operands = command.operands.map((operand) =>
     command.isOptional === true ? ` [<${operand}>]` : ` <${operand}>`,
   );
-  return `${command.name}${operands.join('')}${options.join('')}`;
+  const words = command.takesWords === true ? ' -- <command…>' : '';
+  return `${command.name}${operands.join('')}${options.join('')}${words}`;
 }
 
 export function usage(): string {

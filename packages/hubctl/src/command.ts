@@ -13,12 +13,14 @@ export interface Context {
   lines: number;
   /** `--server NAME`; `''` is the default server. */
   server: string;
-  /** `--profile NAME`; `undefined` for that of the last start. */
+  /** `--profile NAME`; `undefined` for the usual one. */
   profile: string | undefined;
   homeIsGone: boolean;
   /** `--login METHOD:NAME`. */
   login: string | undefined;
   uid: number | undefined;
+  /** What follows `--`. */
+  words: readonly string[];
   stdout: (text: string) => void;
   stderr: (text: string) => void;
 }
@@ -34,6 +36,10 @@ export interface Command {
   /** The operands may be left out, all together. */
   isOptional?: boolean;
   summary: string;
+  /** A command line of its own follows behind `--`. */
+  takesWords?: boolean;
+  /** The exit status of a failure of hubctl's own; 1 unless given. */
+  failureStatus?: number;
   /** Options of its own beside `--json`. */
   options?: readonly (typeof OPTIONS)[number][];
   /** Resolves with the exit status. */

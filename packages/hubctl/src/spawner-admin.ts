@@ -41,7 +41,8 @@ export async function listLeases(spawner: SpawnerAdminClient): Promise<Leases> {
   }
 }
 
-function explain(error: unknown): unknown {
+/** With a hint where the error itself has none. */
+export function explain(error: unknown): unknown {
   if (!(error instanceof MetalhubError) || error.hint !== undefined) return error;
   const hint = HINTS[systemErrorCode(error.cause) ?? ''] ?? HINTS[error.code];
   return new MetalhubError(error.code, { message: error.message, details: error.details, hint, cause: error.cause });

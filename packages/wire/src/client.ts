@@ -27,6 +27,8 @@ export interface WireClient<T extends ProtocolTable> {
     params: ParamsOf<T, M>,
     options?: CallOptions<EventOf<T, M>>,
   ): Promise<ResultOf<T, M>>;
+  /** For descriptors, which no message can carry. */
+  readonly socket: Socket;
   /** Resolves when the connection is gone, for whatever reason. */
   readonly closed: Promise<void>;
   /** Takes no more from the peer for now, which makes it wait; what is here already is still delivered. */
@@ -67,15 +69,15 @@ function openSocket(protocol: Protocol<ProtocolTable>, path: string, timeoutMs: 
 }
 
 class SocketClient<T extends ProtocolTable> implements WireClient<T> {
+  readonly socket: Socket;
   readonly closed: Promise<void>;
   readonly #protocol: Protocol<T>;
-  readonly #socket: Socket;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
 
   constructor(protocol: Protocol<T>, socket: Socket) {
     this.#protocol = protocol;
-    this.#socket = socket;
+    this.socket = socket;
     const decoder = new FrameDecoder(protocol.maxFrameBytes);
     socket.on('data', (chunk) => {
       try {
@@ -104,7 +106,7 @@ class SocketClient<T extends ProtocolTable> implements WireClient<T> {
     const id = this.#nextId++;
     const shape = this.#protocol.requests[method];
     if (shape === undefined) throw new MetalhubError('MH_ERR_WIRE_UNKNOWN_METHOD');
-    if (this.#socket.destroyed) {
+    if (this.socket.destroyed) {
       throw new MetalhubError('MH_ERR_WIRE_CLOSED', { details: { peer: this.#protocol.peer } });
     }
     options.signal?.throwIfAborted();
@@ -120,7 +122,7 @@ class SocketClient<T extends ProtocolTable> implements WireClient<T> {
           const details = { peer: this.#protocol.peer, timeoutMs };
           timer = setTimeout(() => this.#fail(new MetalhubError('MH_ERR_WIRE_TIMEOUT', { details })), timeoutMs);
         }
-        this.#socket.write(encodeFrame({ id, method, params }));
+        this.socket.write(encodeFrame({ id, method, params }));
       });
       return shape.result(result, 'result') as ResultOf<T, M>;
     } catch (error) {
@@ -133,15 +135,15 @@ class SocketClient<T extends ProtocolTable> implements WireClient<T> {
   }
 
   pause(): void {
-    this.#socket.pause();
+    this.socket.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.socket.resume();
   }
 
   close(): void {
-    this.#socket.destroy();
+    this.socket.destroy();
   }
 
   #receive(message: unknown): void {
@@ -159,7 +161,7 @@ class SocketClient<T extends ProtocolTable> implements WireClient<T> {
     const reason = error instanceof ShapeError ? malformed(error) : error;
     for (const waiting of this.#waiting.values()) waiting.reject(reason);
     this.#waiting.clear();
-    this.#socket.destroy();
+    this.socket.destroy();
   }
 }
 

@@ -1,6 +1,7 @@
 import { IDENTITY_PATTERN, type Identity, isKey } from '@metalhub/base/names.js';
 import { boolean, guarded, integer, list, nullable, object, oneOf, type Shaped, text } from '@metalhub/base/shape.js';
 import { defineProtocol, noEvents } from './protocol.js';
+import { PROFILE_NAME_PATTERN } from './spawner.js';
 
 /**
  * hubctl → hub-spawner: what an administrator may have done to accounts and homes, and the hub never. The socket is
@@ -33,6 +34,32 @@ export const leaseRowShape = object({
   running: boolean(),
 });
 export type LeaseRow = Shaped<typeof leaseRowShape>;
+
+/** null: that of a server of the user which runs, else the first one. */
+const profile = nullable(text({ pattern: PROFILE_NAME_PATTERN, max: 63 }));
+/** The name that sudo gave; nothing but the caller's word for it. */
+const claimed = nullable(text({ pattern: /^[a-z_][a-z0-9_.-]*$/i, max: 64 }));
+/** Of one command, chosen by the spawner; part of its unit's name. */
+const id = text({ pattern: /^[0-9a-f]{8}$/, max: 8 });
+
+/** Bytes of all words of a command together; what is longer goes through standard input. */
+export const MAX_COMMAND_BYTES = 64 * 1024;
+const MAX_WORDS = 8192;
+
+/** How a command ended. */
+const commandEnd = object({
+  /** Of the command, or 128 and the number of the signal that ended it, as shells count. */
+  status: integer(0, 255),
+  /** systemd's word for it: `success`, `exit-code`, `signal`, `oom-kill` and others; `stopped` when its unit was stopped from elsewhere. */
+  result: text({ pattern: /^[a-z-]{1,40}$/, max: 40 }),
+});
+export type CommandEnd = Shaped<typeof commandEnd>;
+
+/**
+ * `descriptors`: the spawner reads nothing more until it has got one byte with the descriptors: three for `Exec` (standard
+ * input, output and error), one for `Shell` (a terminal, open for both). `started`: from now on it can be attached to.
+ */
+const commandEvent = object({ event: oneOf('descriptors', 'started'), id: nullable(id) });
 
 /** Rows in one answer: the longest identities still fit into a frame. */
 export const LEASES_PER_PAGE = 100;
@@ -77,6 +104,38 @@ export const spawnerAdminProtocol = defineProtocol({
         uid: nullable(uid),
       }),
       result: object({ key, uid, source: oneOf(...UID_SOURCES) }),
+      event: noEvents,
+    },
+    /**
+     * Runs a command in a unit of the user. Answered when it has ended, and all that it started with it. When the
+     * connection ends, so does the command.
+     */
+    Exec: {
+      params: object({
+        key,
+        profile,
+        claimed,
+        command: list(text({ pattern: /^[^\0]*$/, max: MAX_COMMAND_BYTES }), MAX_WORDS),
+      }),
+      result: commandEnd,
+      event: commandEvent,
+    },
+    /** Like `Exec` with the user's login shell, on a terminal of the caller's. */
+    Shell: {
+      params: object({ key, profile, claimed, term: text({ pattern: /^[A-Za-z0-9][A-Za-z0-9+._-]*$/, max: 64 }) }),
+      result: commandEnd,
+      event: commandEvent,
+    },
+    /** Waits for a command again, after the connection was lost because the spawner was restarted. */
+    AttachCommand: {
+      params: object({ key, id }),
+      result: commandEnd,
+      event: noEvents,
+    },
+    /** Sends a signal to all processes of a command. */
+    SignalCommand: {
+      params: object({ key, id, signal: oneOf('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT') }),
+      result: object({}),
       event: noEvents,
     },
   },

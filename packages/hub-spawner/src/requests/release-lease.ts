@@ -35,7 +35,13 @@ export async function answerReleaseLease(
 /** Also of a failed server, and of a stranger that has the name. */
 async function refuseWhileUnits(manager: Manager, key: Key): Promise<void> {
   const slice = userSlice(key);
-  const patterns = [`jupyter-${key}.service`, `jupyter-${key}.socket`, `jupyter-${key}:*`, slice];
+  const patterns = [
+    `jupyter-${key}.service`,
+    `jupyter-${key}.socket`,
+    `jupyter-${key}:*`,
+    `jupyter-${key}-exec-*`,
+    slice,
+  ];
   const rows = await manager.listUnitsByPatterns([], patterns);
   // systemd keeps a name in mind for a while after somebody asked for it.
   const found = rows.find(

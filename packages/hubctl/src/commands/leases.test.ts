@@ -47,6 +47,10 @@ async function setUp(t: Test, rows: readonly LeaseRow[], handlers: Partial<Handl
         return { leases: rows.slice(offset, end), next: end < rows.length ? end : null, lost: rows.length === 1 };
       },
       ReleaseLease: refuse,
+      Exec: refuse,
+      Shell: refuse,
+      AttachCommand: refuse,
+      SignalCommand: refuse,
       AdoptHome: async (params) => {
         asked.push(params);
         if (params.key === 'eve')

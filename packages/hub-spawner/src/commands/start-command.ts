@@ -1,0 +1,106 @@
+import { randomBytes } from 'node:crypto';
+import { MetalhubError } from '@metalhub/base/errors.js';
+import { commandUnit, type Key } from '@metalhub/base/names.js';
+import { MINUTE_MS } from '@metalhub/base/time.js';
+import type { SpawnerContext } from '../context.js';
+import { checkHome, homePlaces } from '../home.js';
+import { getProfile, type SpawnerProfile } from '../spawner-config.js';
+import { publishAccount } from '../user-records.js';
+import { removeCommandFile, writeCommandFile } from './command-files.js';
+import { readCommand } from './command-state.js';
+import { type CommandStreams, commandProperties, commandSlice } from './command-unit.js';
+
+// Beyond the unit's own time-outs, in which systemd ends the job by itself.
+const JOB_TIMEOUT_MS = 2 * MINUTE_MS;
+
+export interface CommandStart {
+  readonly key: Key;
+  /** null: that of a server of the user which runs, else the first one. */
+  readonly profile: string | null;
+  readonly words: readonly string[];
+  readonly streams: CommandStreams;
+}
+
+export interface StartedCommand {
+  readonly id: string;
+  readonly unit: string;
+  readonly uid: number;
+  readonly profile: string;
+}
+
+/**
+ * Starts a command in a unit of its user, and returns once it is executed.
+ *
+ * @throws {MH_ERR_SPAWN_NO_LEASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_ACCOUNT} {MH_ERR_SPAWN_HOME} {MH_ERR_SPAWN_EXEC} {MH_ERR_BUSY}
+ */
+export async function startCommand(context: SpawnerContext, start: CommandStart): Promise<StartedCommand> {
+  const { key } = start;
+  context.commands.requireRoom();
+  const profile = chooseProfile(context, start);
+  // Noted before the lease is looked up: from then on it cannot be released.
+  const leaveKey = context.keysInUse.enter(key);
+  try {
+    const lease = await context.leases.require(key);
+    await publishAccount(lease);
+    await checkHome(homePlaces(key), lease.uid);
+    const id = randomBytes(4).toString('hex');
+    const unit = commandUnit(key, id);
+    await startUnit(context, unit, start, profile, lease.uid);
+    return { id, unit, uid: lease.uid, profile: profile.name };
+  } finally {
+    leaveKey();
+  }
+}
+
+/** @throws {MH_ERR_SPAWN_PROFILE} */
+function chooseProfile(context: SpawnerContext, { key, profile }: CommandStart): SpawnerProfile {
+  const config = context.readConfig();
+  const running = context.watch.list().find((server) => server.key === key && server.profile !== null)?.profile;
+  const found = profile === null ? config.profile.find(({ name }) => name === running) : getProfile(config, profile);
+  return found ?? config.profile[0] ?? getProfile(config, 'default');
+}
+
+async function startUnit(
+  context: SpawnerContext,
+  unit: string,
+  { key, words, streams }: CommandStart,
+  profile: SpawnerProfile,
+  uid: number,
+): Promise<void> {
+  const { manager, slices } = context;
+  const commandFile = await writeCommandFile(unit, words);
+  try {
+    const input = { key, uid, profile, commandFile, streams };
+    const makesSlice = await slices.claim(key);
+    try {
+      const auxiliary = makesSlice ? [commandSlice(key, input)] : [];
+      const options = { jobTimeoutMs: JOB_TIMEOUT_MS };
+      const job = await manager.startTransientUnit(unit, 'fail', commandProperties(input), auxiliary, options);
+      if (job.result !== 'done') throw await explainFailure(context, unit, job.result);
+      context.commands.add(unit);
+    } finally {
+      slices.release(key);
+    }
+    if (!makesSlice) await raiseLimits(context, key, profile);
+  } finally {
+    await removeCommandFile(unit);
+  }
+}
+
+/** The slice was made for another unit of the user, perhaps of a smaller profile. */
+async function raiseLimits({ slices, log }: SpawnerContext, key: Key, profile: SpawnerProfile): Promise<void> {
+  try {
+    await slices.raise(key, profile);
+  } catch (err) {
+    log.warning('limits of the slice are those of other units', { user: key, err });
+  }
+}
+
+async function explainFailure({ manager }: SpawnerContext, unit: string, job: string): Promise<MetalhubError> {
+  const { isFailed, result, status } = await readCommand(manager, unit);
+  if (isFailed) await manager.resetFailedUnit(unit);
+  return new MetalhubError('MH_ERR_SPAWN_EXEC', {
+    details: { unit, result: isFailed ? result : job, status },
+    hint: `see: journalctl -u ${unit}`,
+  });
+}

@@ -1,0 +1,61 @@
+import { MetalhubError } from '@metalhub/base/errors.js';
+import { MAX_COMMAND_BYTES } from '@metalhub/wire/spawner-admin.js';
+import type { Command } from '../command.js';
+import { passStandardStreams } from '../standard-streams.js';
+import { claimedUser, EXIT_NOT_RUN, RunningCommand } from '../user-command.js';
+import { findUserKey } from '../user-key.js';
+
+export const exec: Command = {
+  name: 'exec',
+  operands: ['user'],
+  options: ['profile'],
+  takesWords: true,
+  failureStatus: EXIT_NOT_RUN,
+  summary: 'run a command as a user, as in a terminal of their server',
+  async run(context, [user = '']) {
+    const words = [...context.words];
+    if (Buffer.byteLength(words.join('\0')) >= MAX_COMMAND_BYTES) {
+      const reason = `a command can have ${MAX_COMMAND_BYTES / 1024} KiB: give it more on standard input`;
+      throw new MetalhubError('MH_ERR_CLI_USAGE', { details: { reason } });
+    }
+    const key = await findUserKey(context, user);
+    const streams = passStandardStreams();
+    const command = new RunningCommand({
+      key,
+      socket: context.spawnerSocket,
+      fds: streams.fds,
+      onStarted: () => streams.handedOver(),
+      ask: (spawner, onEvent) =>
+        spawner.call(
+          'Exec',
+          { key, profile: context.profile ?? null, claimed: claimedUser(), command: words },
+          { onEvent },
+        ),
+    });
+    const forgetSignals = passSignals(command);
+    try {
+      const { status } = await command.run();
+      await streams.drained();
+      return status;
+    } finally {
+      forgetSignals();
+      streams.close();
+    }
+  },
+};
+
+/** What would end hubctl is the command's to deal with; asked to end a second time, hubctl goes, and so does the command. */
+function passSignals(command: RunningCommand): () => void {
+  let hasPassed = false;
+  const pass = (signal: NodeJS.Signals): void => {
+    if (signal === 'SIGINT' || signal === 'SIGQUIT') return command.signal(signal);
+    if (hasPassed) process.exit(EXIT_NOT_RUN);
+    hasPassed = true;
+    command.signal(signal === 'SIGHUP' ? 'SIGHUP' : 'SIGTERM');
+  };
+  const signals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP'];
+  for (const signal of signals) process.on(signal, pass);
+  return () => {
+    for (const signal of signals) process.off(signal, pass);
+  };
+}
