@@ -1,11 +1,17 @@
 import { HUB_COOKIE_PREFIX } from '@metalhub/wire/ticket.js';
-import type { HeaderField } from './header-fields.js';
+import { type HeaderField, NameMemo } from './header-fields.js';
 
 /** Cookies that belong to the hub and the proxy, also under the browser's protected prefixes. */
 export function isHubCookie(name: string): boolean {
-  const lower = name.toLowerCase();
-  return lower.replace(/^__(?:host|secure)-/, '').startsWith(HUB_COOKIE_PREFIX);
+  return hubCookies.get(name);
 }
+
+const hubCookies = new NameMemo((name) =>
+  name
+    .toLowerCase()
+    .replace(/^__(?:host|secure)-/, '')
+    .startsWith(HUB_COOKIE_PREFIX),
+);
 
 /** Values of all cookies of that name, the one with the longest path first, at most `limit`. */
 export function cookieValues(fields: readonly HeaderField[], name: string, limit = 4): string[] {
@@ -21,8 +27,8 @@ export function cookieValues(fields: readonly HeaderField[], name: string, limit
 export function withoutHubCookies(fields: readonly HeaderField[]): string | undefined {
   let kept: string | undefined;
   eachPair(fields, (line, from, to) => {
-    if (mayBeHubCookie(line.charCodeAt(from)) && isHubCookie(nameOf(line.slice(from, to)))) return;
     const pair = line.slice(from, to);
+    if (mayBeHubCookie(line.charCodeAt(from)) && isHubCookie(nameOf(pair))) return;
     kept = kept === undefined ? pair : `${kept}; ${pair}`;
   });
   return kept;
@@ -58,7 +64,8 @@ function mayBeHubCookie(first: number): boolean {
 }
 
 function nameOf(pair: string): string {
-  return pair.split('=', 1)[0] ?? '';
+  const equals = pair.indexOf('=');
+  return equals < 0 ? pair : pair.slice(0, equals);
 }
 
 /**

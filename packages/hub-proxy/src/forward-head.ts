@@ -1,5 +1,5 @@
 import { isHubCookie, mayServerSetCookie, withoutHubCookies } from './cookies.js';
-import { foldedName, type HeaderField } from './header-fields.js';
+import { foldedName, NameMemo } from './header-fields.js';
 import { hostText } from './host.js';
 import type { Route } from './proxy-state.js';
 import type { RequestHead } from './request-head.js';
@@ -39,7 +39,7 @@ export function formatRequestHead(head: RequestHead, route: Route, by: Forwarded
   const lines = [`${head.method} ${head.target} HTTP/1.1`, `Host: ${hostText(head.host)}`];
   const isTicket = route.auth === 'ticket';
   for (const field of head.fields) {
-    if (!isForwarded(field, head.connectionNamed)) continue;
+    if (isDropped.get(field.lower) || head.connectionNamed.has(field.lower)) continue;
     if (field.lower === 'cookie' && !by.isHub) continue;
     if (field.lower === 'authorization' && isTicket) continue;
     lines.push(`${field.name}: ${field.value}`);
@@ -65,11 +65,12 @@ export function formatRequestHead(head: RequestHead, route: Route, by: Forwarded
   return `${lines.join('\r\n')}\r\n\r\n`;
 }
 
-function isForwarded({ lower }: HeaderField, connectionNamed: ReadonlySet<string>): boolean {
+/** Fields of a request, by their lower-case names, that the proxy replaces or that end here. */
+const isDropped = new NameMemo((lower) => {
   const folded = foldedName(lower);
-  if (HOP_BY_HOP.has(folded) || REWRITTEN.test(folded) || connectionNamed.has(lower)) return false;
-  return folded === lower || !FOLDED_REFUSED.test(folded);
-}
+  if (HOP_BY_HOP.has(folded) || REWRITTEN.test(folded)) return true;
+  return folded !== lower && FOLDED_REFUSED.test(folded);
+});
 
 /** How the answer goes to the client. */
 export interface AnswerOptions {
