@@ -11,8 +11,8 @@ const TESTING = join(import.meta.dirname, 'testing');
 /** Unless it is cut off, which takes about one. */
 const FLOOD_MS = 10_000;
 /** For what goes on. */
-const SHORT_MS = 1500;
-const LIMITS = { body_timeout_ms: 1000, idle_timeout_ms: 5000 };
+const SHORT_MS = 1000;
+const LIMITS = { body_timeout_ms: 1000, idle_timeout_ms: 1000 };
 /** What goes on is held up by windows and time-outs; its connection costs no more than any other. */
 const GOES_ON = new Set([
   'answers that are not taken',
@@ -20,7 +20,7 @@ const GOES_ON = new Set([
   'PING, and the answers are not read',
 ]);
 
-t.setTimeout(180_000);
+t.setTimeout(120_000);
 
 let front: ChildProcess;
 let port: number;
@@ -100,6 +100,7 @@ for (const { name } of FLOODS) {
       await sleep(20);
       open = await use();
     }
-    t.equal(open.connections, 1, 'nothing is left of it');
+    // The other visitor's may have ended, too.
+    t.ok(open.connections <= 1, 'nothing is left of it');
   });
 }
