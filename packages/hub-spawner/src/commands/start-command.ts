@@ -55,9 +55,10 @@ export async function startCommand(context: SpawnerContext, start: CommandStart)
 /** @throws {MH_ERR_SPAWN_PROFILE} */
 function chooseProfile(context: SpawnerContext, { key, profile }: CommandStart): SpawnerProfile {
   const config = context.readConfig();
+  if (profile !== null) return getProfile(config, profile);
   const running = context.watch.list().find((server) => server.key === key && server.profile !== null)?.profile;
-  const found = profile === null ? config.profile.find(({ name }) => name === running) : getProfile(config, profile);
-  return found ?? config.profile[0] ?? getProfile(config, 'default');
+  const found = config.profile.find(({ name }) => name === running) ?? config.profile[0];
+  return getProfile(config, found?.name ?? 'default');
 }
 
 async function startUnit(
