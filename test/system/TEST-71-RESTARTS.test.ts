@@ -120,6 +120,13 @@ t.test('R01: an upgrade of the package under the same load', async (t) => {
   assertNothingLost(t, await load.end());
 });
 
+t.test('R01: a reload ends when the new generation accepts, however late the supervisor hears of it', async (t) => {
+  const before = (await accepting()).generation;
+  const pid = await supervisorPid(machine);
+  await machine.shell(`kill -STOP ${pid}; (sleep 2; kill -CONT ${pid}) & systemctl reload hub-proxy`);
+  t.equal((await accepting()).generation, before + 1);
+});
+
 t.test('R03: kill -9 of the supervisor loses nothing, and there is a new one within a second', async (t) => {
   const load = await startLoad(order({ sockets: 20, clients: true }));
   for (let round = 0; round < 3; round++) {

@@ -34,6 +34,8 @@ declare const METALHUB_VERSION: string;
 const STATE_FILE = '/var/lib/metalhub/proxy/state.json';
 /** There while a supervisor serves; one that is killed leaves it. */
 const SERVING_FILE = '/run/metalhub-proxy/serving';
+/** The unit's ExecReload= waits for it. */
+const RELOADING_FILE = '/run/metalhub-proxy/reloading';
 const WORKER_PROGRAM = 'hub-proxy-worker.cjs';
 /** What the route API has under way may be finished; a caller that does not end must not hold up a restart. */
 const CLOSE_API_MS = 2 * SECOND_MS;
@@ -158,6 +160,7 @@ function handleSignals(
 
   async function reload(): Promise<void> {
     notifyReloading();
+    writeRunFile(RELOADING_FILE, {});
     try {
       await takeConfig();
       notifyReady('serving');
