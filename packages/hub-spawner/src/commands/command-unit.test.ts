@@ -1,18 +1,11 @@
 import { parseKey } from '@metalhub/base/names.js';
 import { type BusInput, Variant } from '@metalhub/systemd/variant.js';
 import t from 'tap';
-import type { SpawnerProfile } from '../spawner-config.js';
+import { testProfile } from '../testing/profile.js';
 import { userUnitProperties } from '../user-unit.js';
 import { type CommandStreams, commandProperties } from './command-unit.js';
 
-const profile = {
-  name: 'default',
-  memory_max_bytes: null,
-  memory_high_bytes: null,
-  cpu_quota_percent: 0,
-  tasks_max: 100,
-};
-const user = { key: parseKey('anna'), uid: 70_001, profile: profile as SpawnerProfile };
+const user = { key: parseKey('anna'), uid: 70_001, profile: testProfile() };
 const fds: CommandStreams = { kind: 'descriptors', fds: [7, 8, 9] };
 const terminal: CommandStreams = { kind: 'terminal', path: '/dev/pts/5', term: 'xterm' };
 

@@ -11,11 +11,12 @@ import {
   type UnitProperty,
   u64,
 } from '@metalhub/systemd/unit-property.js';
+import { PROGRAMS } from '../sandbox.js';
 import { PROFILE_VARIABLE, sliceProperties } from '../unit-properties.js';
 import { type UserUnitInput, userEnvironment, userUnitProperties } from '../user-unit.js';
 
 /** Executes what the credential says, as bash does: 127 when there is no such command, 126 when it cannot be executed. */
-const LAUNCHER = ['/usr/lib/metalhub/run-command'] as const;
+const LAUNCHER = [`${PROGRAMS}/run-command`] as const;
 export const COMMAND_CREDENTIAL = 'command';
 
 const START_TIMEOUT_USEC = 60_000_000n;

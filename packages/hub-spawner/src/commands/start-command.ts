@@ -55,10 +55,9 @@ export async function startCommand(context: SpawnerContext, start: CommandStart)
 /** @throws {MH_ERR_SPAWN_PROFILE} */
 function chooseProfile(context: SpawnerContext, { key, profile }: CommandStart): SpawnerProfile {
   const config = context.readConfig();
-  if (profile !== null) return getProfile(config, profile);
   const running = context.watch.list().find((server) => server.key === key && server.profile !== null)?.profile;
-  const found = config.profile.find(({ name }) => name === running) ?? config.profile[0];
-  return getProfile(config, found?.name ?? 'default');
+  const usual = config.profile.find(({ name }) => name === running) ?? config.profile[0];
+  return getProfile(config, profile ?? usual?.name ?? 'default');
 }
 
 async function startUnit(
