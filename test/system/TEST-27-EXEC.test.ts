@@ -289,12 +289,74 @@ t.test('whoever ends a shell gets the terminal back as it was', async (t) => {
   t.match(await machine.exec(['hubctl', 'shell', 'anna']), { code: 2, stderr: /shell is for terminals/ });
 });
 
+t.test('hooks run before the start and after the end: programs as the user, units as their file says', async (t) => {
+  await machine.writeFile(
+    '/etc/metalhub/hooks/before',
+    '#!/bin/sh\necho "$(id -un) $METALHUB_USER $METALHUB_PROFILE" >~/before\n',
+    0o755,
+  );
+  await machine.writeFile(
+    '/etc/metalhub/hooks/after',
+    '#!/bin/sh\necho "$(id -un) $SERVICE_RESULT" >~/after; exit 9\n',
+    0o755,
+  );
+  const unit = (name: string, command: string) =>
+    machine.writeFile(
+      `/etc/systemd/system/${name}@.service`,
+      `[Service]\nType=oneshot\nExecStart=/bin/sh -c '${command}'\n`,
+    );
+  await unit('quota', 'echo "$(id -un) %i" >/run/quota; test ! -e /run/quota-full');
+  await unit('report', 'echo "$(id -un) %i" >/run/report');
+  await machine.shell(`cat >>/etc/metalhub/metalhub.toml <<'END'
+[[profile]]
+name = "hooked"
+before_start = ["quota@.service", "/etc/metalhub/hooks/before"]
+after_stop = ["/etc/metalhub/hooks/after", "report@.service"]
+END
+    systemctl daemon-reload; hubctl apply; hubctl stop anna`);
+  const start = () => machine.exec(['hubctl', 'start', 'anna', '--profile', 'hooked'], { timeoutMs: 120_000 });
+  const read = async (file: string) => (await exec(['cat', file])).stdout;
+  t.match(await start(), { code: 0 });
+  t.equal(await read('before'), 'jupyter-anna anna hooked\n');
+  t.equal(await machine.readFile('/run/quota'), 'root anna\n');
+  await machine.run(['hubctl', 'stop', 'anna']);
+  t.equal(await read('after'), 'jupyter-anna success\n');
+  await machine.run(['bash', '-c', 'until test -s /run/report; do sleep 0.1; done']);
+  t.equal(await machine.readFile('/run/report'), 'root anna\n');
+
+  await machine.run(['touch', '/run/quota-full']);
+  const byUnit = await start();
+  t.match(byUnit, { code: 1 });
+  t.match(byUnit.stdout + byUnit.stderr, /failed: quota@anna\.service/);
+  await machine.run(['rm', '/run/quota-full']);
+  await machine.writeFile('/etc/metalhub/hooks/before', '#!/bin/sh\necho no room for $METALHUB_USER; exit 3\n', 0o755);
+  const byProgram = await start();
+  t.match(byProgram, { code: 1 });
+  t.match(byProgram.stdout + byProgram.stderr, /failed: \/etc\/metalhub\/hooks\/before.*no room for anna/s);
+  t.equal(
+    await machine.shell("systemctl list-units --all --no-legend --plain 'jupyter-anna*' | grep -v slice || true"),
+    '',
+  );
+
+  await machine.run(['chmod', 'o+w', '/etc/metalhub/hooks/before']);
+  t.match(
+    await machine.exec(['systemctl', 'reload', 'hub-spawner']),
+    { code: 1 },
+    'what others can write to is refused',
+  );
+  await machine.run(['chmod', 'o-w', '/etc/metalhub/hooks/before']);
+  await machine.run(['hubctl', 'start', 'anna', '--profile', 'default'], { timeoutMs: 120_000 });
+});
+
 t.test('the server beside all that was not disturbed, and nothing complained', async (t) => {
   t.match(await machine.run(['hubctl', 'servers']), /anna +- +ready/);
   t.equal(await leftovers(), '');
   await machine.assertCleanJournal([
     /^hub-spawner \[hub-spawner\.service\] <4> connection refused/,
-    /^systemd \[hub-spawner\.service\]/,
+    /^(systemd|hub-spawner) \[hub-spawner\.service\] <[0-5]>/,
+    // Hooks that failed.
+    /^systemd \[(jupyter-anna|quota@anna)\.service\]/,
+    /^hub \[hub\.service\] <4> server did not start/,
     // "exit 217" is what systemd itself says where it cannot set a unit up; one process ignored what it was told.
     /^systemd \[jupyter-anna-exec-[0-9a-f]+\.service\] <4> .*('exit-code'|'timeout'|timed out\. Killing)/,
   ]);

@@ -57,6 +57,7 @@ export const ERROR_MESSAGES = {
   MH_ERR_SPAWN_TIMEOUT: 'the server was not ready within {timeoutSec} seconds',
   MH_ERR_SPAWN_DISK_FULL: 'no space is left on the disk',
   MH_ERR_SPAWN_OOM: 'the server ran out of memory',
+  MH_ERR_SPAWN_HOOK: 'what shall be done before the start failed: {hook}',
   MH_ERR_SPAWN_EXEC: 'the command could not be started ({result}, status {status})',
   MH_ERR_SPAWN_NO_COMMAND: 'no such command runs',
   MH_ERR_SPAWN_DESCRIPTORS: 'standard input, output or error cannot be used: {reason}',

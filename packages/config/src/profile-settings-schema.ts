@@ -3,6 +3,7 @@ import { RELAXATIONS } from './relaxations.js';
 import { bytes, closed } from './schema-parts.js';
 
 const PATH = '^/[^\\s\\p{Cc}%$"\'\\\\]*$';
+const HOOK = '^(/[^\\s\\p{Cc}%$"\'\\\\]+|[A-Za-z0-9:_.-]+@\\.service)$';
 const OPTIONAL_PATH = '^(/[^\\s\\p{Cc}%$"\'\\\\]*)?$';
 
 const whole = (minimum: number, maximum: number, fallback: number, description: string) =>
@@ -15,6 +16,9 @@ const addresses = (description: string) =>
     maxItems: 1000,
     description,
   });
+
+const hooks = (description: string) =>
+  Type.Array(Type.String({ pattern: HOOK, maxLength: 255 }), { default: [], maxItems: 16, description });
 
 /** What a server of a profile is; overrides and options may change each of them. */
 export const SETTINGS = {
@@ -136,6 +140,12 @@ export const SETTINGS = {
     default: '',
     description: 'The same as an image file or block device (RootImage=).',
   }),
+  before_start: hooks(
+    'What to do before the server starts, in this order: programs, by their absolute path, run as the user in the sandbox of the server, with METALHUB_USER, METALHUB_SERVER and METALHUB_PROFILE; template units, as quota@.service, run as their own file says (as root unless it has User=), with the key of the user as instance (%i), before the programs. Type=oneshot is for that. All within server.start_timeout_sec (a unit: TimeoutStartSec= of its own). What fails keeps the server from starting, and its output is in the log of the server, or of the unit. Only root may be able to write to programs and to the directories above them.',
+  ),
+  after_stop: hooks(
+    'What to do after the server has ended, however it ended, in the same two ways; programs also have SERVICE_RESULT, EXIT_CODE and EXIT_STATUS of systemd.exec(5), and server.stop_timeout_sec. What fails here is only logged.',
+  ),
   properties: Type.Object(
     {
       Nice: limit(-20, 19, 'Scheduling priority.'),

@@ -2,6 +2,7 @@ import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@meta
 import type { Config } from '@metalhub/config/schema.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 import { createLog } from '@metalhub/systemd/journal.js';
+import { isProgram } from './hooks.js';
 import { profileEntry } from './profile-entry.js';
 import { requireRootOwned } from './root-owned.js';
 import { CONFIG_EXTRACT, type SpawnerConfig, spawnerConfigShape } from './spawner-config.js';
@@ -16,6 +17,7 @@ async function main(): Promise<void> {
   const sources = readSources(CONFIG_FILE, DROP_IN_DIRECTORIES);
   for (const path of [CONFIG_FILE, ...DROP_IN_DIRECTORIES, ...sources.map(({ file }) => file)]) requireRootOwned(path);
   const extract = spawnerConfigShape(extractOf(loadConfig()), '');
+  for (const program of hookPrograms(extract)) requireRootOwned(program);
   await writeFileAtomic(CONFIG_EXTRACT, `${JSON.stringify(extract, null, 2)}\n`, { mode: 0o600 });
 }
 
@@ -25,6 +27,18 @@ function extractOf({ accounts, server, profile }: Config): SpawnerConfig {
     server: { start_timeout_sec: server.start_timeout_sec, stop_timeout_sec: server.stop_timeout_sec },
     profile: profile.map(profileEntry),
   };
+}
+
+/** Whoever could write to one would run in everybody's sandbox. */
+function hookPrograms({ profile }: SpawnerConfig): string[] {
+  const settings = profile.flatMap(({ settings, overrides, choices }) => [
+    settings,
+    ...overrides.map(({ changes }) => changes),
+    ...choices.flatMap(({ options }) => options.map(({ changes }) => changes)),
+  ]);
+  return settings
+    .flatMap(({ before_start = [], after_stop = [] }) => [...before_start, ...after_stop])
+    .filter(isProgram);
 }
 
 main().catch((err: unknown) => {

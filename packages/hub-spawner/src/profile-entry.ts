@@ -43,6 +43,8 @@ function changes(source: ProfileConfig | OverrideConfig | OptionConfig): Profile
     relax: source.relax,
     root_directory: source.root_directory,
     root_image: source.root_image,
+    before_start: source.before_start,
+    after_stop: source.after_stop,
     properties: source.properties,
   };
   return changesShape(Object.fromEntries(Object.entries(result).filter(([, value]) => value !== undefined)), '');

@@ -25,6 +25,8 @@ const path = text({ pattern: /^\/[^\s\p{Cc}%$"'\\]*$/u, max: 1024 });
 const optionalPath = text({ pattern: /^(?:\/[^\s\p{Cc}%$"'\\]*)?$/u, max: 1024 });
 /** As metalhub.toml has it. */
 const range = text({ pattern: /^(?:any|[0-9A-Fa-f:.]{2,45}(?:\/[0-9]{1,3})?)$/, max: 49 });
+/** Programs, and template units. */
+const hooks = list(text({ pattern: /^(?:\/[^\s\p{Cc}%$"'\\]+|[A-Za-z0-9:_.-]+@\.service)$/u, max: 255 }), 16);
 /** 0: not set. */
 const weight = integer(0, 10_000);
 
@@ -67,6 +69,8 @@ const SETTINGS = {
   relax: list(oneOf(...RELAXATIONS), RELAXATIONS.length),
   root_directory: optionalPath,
   root_image: optionalPath,
+  before_start: hooks,
+  after_stop: hooks,
   properties: partial(PLAIN_PROPERTIES),
 };
 

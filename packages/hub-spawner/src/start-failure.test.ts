@@ -63,3 +63,28 @@ t.test('of the paths that a profile needs, the missing one is found', async (t) 
   t.equal(await needs('/home/nobody-here'), undefined, 'this process sees no homes');
   t.equal(await findMissingPath(testProfile('devices = ["/dev/none"]')), '/dev/none');
 });
+
+t.test('a hook that failed is named, with the log of what ran it', async (t) => {
+  const hooks = { programs: ['/etc/metalhub/hooks/a'], units: ['quota@anna.service'] };
+  const explain = (result: string | null, exit_status: number | null) =>
+    explainFailedStart({
+      unit: 'jupyter-anna.service',
+      python: '/usr/bin/python3',
+      timeoutSec: 60,
+      status: { key: parseKey('anna'), result, exit_status },
+      isDiskFull: false,
+      hooks,
+    });
+  t.match(explain('exit-code', null), {
+    code: 'MH_ERR_SPAWN_HOOK',
+    message: /hooks\/a$/,
+    hint: /-u jupyter-anna\.service$/,
+  });
+  t.match(explain(null, null), {
+    code: 'MH_ERR_SPAWN_HOOK',
+    message: /quota/,
+    hint: /journalctl -u quota@anna\.service$/,
+  });
+  t.equal(explain('exit-code', 1).code, 'MH_ERR_SPAWN_EXITED', 'the server itself');
+  t.equal(explain('resources', null).code, 'MH_ERR_SPAWN_NOT_STARTED');
+});

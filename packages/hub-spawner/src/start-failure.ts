@@ -18,6 +18,8 @@ export interface FailedStart {
   readonly isDiskFull: boolean;
   /** Of the profile's mounts, devices and roots. */
   readonly missingPath?: string | undefined;
+  /** What of the profile's `before_start` runs in the unit, and the units that it waits for. */
+  readonly hooks?: { readonly programs: readonly string[]; readonly units: readonly string[] };
 }
 
 /** What a start that failed is called, from what systemd says of the service. Pure. */
@@ -31,6 +33,8 @@ export function explainFailedStart(failed: FailedStart): MetalhubError {
   if (status.result === 'oom-kill') {
     return new MetalhubError('MH_ERR_SPAWN_OOM', { details, hint: 'raise memory_max of the profile in metalhub.toml' });
   }
+  const hook = failedHook(failed);
+  if (hook !== undefined) return hook;
   // It never ran: systemd could not fork (TasksMax=, memory), for the service or for its socket before it.
   if ((status.result === 'resources' || status.result === null) && status.exit_status === null && !isDiskFull) {
     const result = status.result === null ? 'its socket or its slice failed' : 'no task, memory or descriptor was left';
@@ -78,6 +82,16 @@ export function explainFailedStart(failed: FailedStart): MetalhubError {
       if (isDiskFull) return diskFull(details);
       return exited(details, status, logs);
   }
+}
+
+/** The main process never ran, although nothing but a hook stands before it. */
+function failedHook({ unit, status, hooks }: FailedStart): MetalhubError | undefined {
+  if (status.exit_status !== null || hooks === undefined) return undefined;
+  const isProgram = ['exit-code', 'signal', 'core-dump'].includes(status.result ?? '');
+  const suspects = isProgram ? hooks.programs : status.result === null ? hooks.units : [];
+  if (suspects.length === 0) return undefined;
+  const hint = `see: journalctl -u ${isProgram ? unit : suspects.join(' -u ')}`;
+  return new MetalhubError('MH_ERR_SPAWN_HOOK', { details: { unit, hook: suspects.join(', ') }, hint });
 }
 
 function setUpFailed(details: ErrorDetails, status: FailedStart['status'], logs: string): MetalhubError {

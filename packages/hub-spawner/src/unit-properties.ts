@@ -20,6 +20,7 @@ import {
   u32,
   u64,
 } from '@metalhub/systemd/unit-property.js';
+import { hookProperties } from './hooks.js';
 import { limitProperties, runtimeLimit } from './limits.js';
 import { PROGRAMS } from './sandbox.js';
 import type { SpawnerConfig, SpawnerProfile } from './spawner-config.js';
@@ -72,6 +73,7 @@ export function serverUnits(input: ServerUnitInput): ServerUnits {
       ...commandProperties(input),
       ...userUnitProperties(input),
       ...runtimeLimit(input.profile),
+      ...hookProperties(input.key, input.profile),
     ],
     auxiliary: [
       [socketUnit(id), socketProperties(id, service)],
@@ -105,6 +107,9 @@ function commandProperties(input: ServerUnitInput): UnitProperty[] {
       ...userEnvironment(input),
       [START_ID_VARIABLE]: startId,
       [PROFILE_VARIABLE]: profile.name,
+      // For hooks.
+      METALHUB_USER: input.key,
+      METALHUB_SERVER: input.server,
       [BASE_VARIABLE]: base,
       [STOP_VARIABLE]: String(stopPatienceSec(timeouts.stop_timeout_sec)),
     }),

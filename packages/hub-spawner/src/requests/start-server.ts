@@ -7,6 +7,7 @@ import { baseOf, type ServerStatus, type SpawnerRequests } from '@metalhub/wire/
 import type { SpawnerContext, StartStage } from '../context.js';
 import { removeCredential, writeCredential } from '../credentials.js';
 import { checkHome, homePlaces, isHomeDiskFull } from '../home.js';
+import { hookUnits, isProgram } from '../hooks.js';
 import type { Lease } from '../lease-table.js';
 import { findMissingPath } from '../missing-path.js';
 import type { StartRun } from '../operations.js';
@@ -224,7 +225,7 @@ async function confirmStarted(start: Start): Promise<ServerStatus> {
   throw error;
 }
 
-async function explain({ unit, profile, config }: Start, status: ServerStatus): Promise<MetalhubError> {
+async function explain({ unit, profile, config, params }: Start, status: ServerStatus): Promise<MetalhubError> {
   const isDiskFull = await isHomeDiskFull();
   return explainFailedStart({
     unit,
@@ -233,6 +234,10 @@ async function explain({ unit, profile, config }: Start, status: ServerStatus): 
     status,
     isDiskFull,
     missingPath: await findMissingPath(profile),
+    hooks: {
+      programs: profile.before_start.filter(isProgram),
+      units: hookUnits(params.key, profile.before_start),
+    },
   });
 }
 

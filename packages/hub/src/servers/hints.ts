@@ -41,6 +41,7 @@ const BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   MH_ERR_SPAWN_DISK_FULL: 'Delete files that are not needed, or ask the administrator for space.',
   MH_ERR_SPAWN_OOM: 'Use less memory at once, or ask the administrator for a larger limit.',
   MH_ERR_SPAWN_JUPYTER_MISSING: 'The administrator can install it: apt install jupyterlab',
+  MH_ERR_SPAWN_HOOK: 'The administrator has had something done before each start, which failed: tell them.',
   MH_ERR_SPAWN_IDENTITY: 'The administrator has to decide whose home this is: journalctl -u hub-spawner',
   MH_ERR_WIRE_UNREACHABLE: 'The administrator can look at it: systemctl status hub-spawner.socket hub-spawner.service',
   MH_ERR_WIRE_CLOSED: 'Try again; if it happens again, tell the administrator: journalctl -u hub-spawner',
