@@ -11,8 +11,9 @@ import { Visitor } from '../lib/visitor.js';
 
 const CONFIG = '/etc/metalhub/metalhub.toml';
 const MIB = 1024 * 1024;
-/** Attempts to connect; METALHUB_CONNECTION_ATTEMPTS=100000 makes as many as were promised. */
+/** Attempts to connect; METALHUB_CONNECTION_ATTEMPTS=100000 makes as many as were promised, and a tenth that says nothing. */
 const ATTEMPTS = Number(process.env['METALHUB_CONNECTION_ATTEMPTS'] ?? 20_000);
+const SILENT = Math.max(1500, ATTEMPTS / 10);
 /** Addresses that are the machine's own: visitors from elsewhere than loopback. */
 const OUTSIDE = '10.99.0.1';
 
@@ -224,7 +225,7 @@ t.test('P09: slow heads, slow bodies and silent connections are ended in time an
   const workers = await rig.workers();
   const memory = workers.pssBytes();
   const begin = performance.now();
-  const silent = await openMany(1500, (index) => ({ localAddress: `127.2.${index % 200}.1` }));
+  const silent = await openMany(SILENT, (index) => ({ localAddress: `127.2.${index % 200}.1` }));
   const slow = await openMany(300, () => ({}));
   for (const socket of slow) socket.write('GET /user/good/x HTTP/1.1\r\n');
   const dribbling = await openMany(200, () => ({}));
@@ -250,7 +251,7 @@ t.test('P09: slow heads, slow bodies and silent connections are ended in time an
   t.ok(took < 40, 'ten seconds each, and the time to open them all');
   const grown = (workers.pssBytes() - memory) / MIB;
   t.comment(`the worker grew by ${grown.toFixed(1)} MiB`);
-  t.ok(grown < 64);
+  t.ok(grown < 32 + SILENT * 0.01, 'ten kilobytes each');
   isOver = true;
   await dripping;
   for (const socket of dribbling) socket.destroy();
@@ -352,7 +353,6 @@ t.test(
     const held = await openMany(share + 1000, () => attacker, holding);
     const open = (): number => held.filter((socket) => !socket.destroyed).length;
     for (let tries = 0; tries < 300 && open() > share; tries++) await sleep(100);
-    if (open() > share) t.comment(JSON.stringify(await rig.generations()));
     // With several workers one may have got fewer than it would take.
     t.ok(open() <= share && open() > share / 2, `one source has its share, and no more: ${open()} of ${share}`);
     let attempted = held.length;
