@@ -46,6 +46,8 @@ export const ERROR_MESSAGES = {
   MH_ERR_SPAWN_HOME_UNLEASED: 'the home directory {path} was there before its user: no uid is leased to them',
   MH_ERR_SPAWN_RANGE_FULL: 'no uid is left in the range {min}-{max}',
   MH_ERR_SPAWN_HOME: 'the home directory {path} cannot be used: {reason}',
+  MH_ERR_SPAWN_HOME_FOREIGN: 'the home directory {path} belongs to {owner}',
+  MH_ERR_SPAWN_REPAIR: 'the files in the home directory {path} could not be given to their user: {reason}',
   MH_ERR_SPAWN_UNIT_FOREIGN: 'unit {unit} exists and is not a server of this hub',
   MH_ERR_SPAWN_ALREADY_PENDING: 'another start or stop of this server is under way',
   MH_ERR_SPAWN_CANCELLED: 'the start was cancelled by a stop',

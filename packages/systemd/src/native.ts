@@ -102,3 +102,16 @@ function errnoName(errno: number): string {
   const match = Object.entries(constants.errno).find(([, value]) => value === errno);
   return match?.[0] ?? `errno ${errno}`;
 }
+
+/** Memory at a fixed place, which C can be told by number: passing numbers is the fastest way to call it. */
+export interface NativeMemory {
+  /** Must be kept as long as the address is used. */
+  readonly buffer: Buffer;
+  readonly address: number;
+}
+
+export function allocateMemory(bytes: number): NativeMemory {
+  // Slow: not a part of the pool that small buffers share.
+  const buffer = Buffer.allocUnsafeSlow(bytes).fill(0);
+  return { buffer, address: Number(koffi.address(buffer)) };
+}

@@ -67,6 +67,35 @@ export const LEASES_PER_PAGE = 100;
 /** Where an adopted uid was found: an account record, the home's owner, the administrator; or it is a new one. */
 export const UID_SOURCES = ['record', 'owner', 'given', 'new'] as const;
 
+/** Why a file was left as it is. */
+export const LEFT_REASONS = ['hard-link', 'device', 'mount', 'immutable', 'too-deep'] as const;
+export type LeftReason = (typeof LEFT_REASONS)[number];
+/** So many of them are named, the others counted. */
+export const MAX_LEFT = 50;
+export const MAX_LEFT_PATH = 512;
+
+const fileCount = integer(0, Number.MAX_SAFE_INTEGER);
+
+/** What a pass over a home found and did. */
+export const homePassShape = object({
+  /** Files, directories, links and so on. */
+  seen: fileCount,
+  /** Given to the user; of a check those that would be. */
+  changed: fileCount,
+  /** Somebody else's, and left so. */
+  left: fileCount,
+  left_examples: list(
+    object({
+      /** Below the home; what is no UTF-8 is replaced, and long ones lose their beginning. */
+      path: text({ max: MAX_LEFT_PATH }),
+      reason: oneOf(...LEFT_REASONS),
+    }),
+    MAX_LEFT,
+  ),
+  duration_ms: fileCount,
+});
+export type HomePass = Shaped<typeof homePassShape>;
+
 export const spawnerAdminProtocol = defineProtocol({
   peer: 'hub-spawner',
   path: '/run/metalhub/spawner-admin.sock',
@@ -136,6 +165,15 @@ export const spawnerAdminProtocol = defineProtocol({
     SignalCommand: {
       params: object({ key, id, signal: oneOf('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT') }),
       result: object({}),
+    /** Gives everything in a home to its user, or looks what would be given. May take minutes. */
+    FixHome: {
+      params: object({ key, check: boolean() }),
+      result: object({
+        key,
+        /** `mapped`: the user sees what belongs to nobody on the disk as theirs; `owned`: it belongs to them. */
+        kind: oneOf('mapped', 'owned'),
+        pass: homePassShape,
+      }),
       event: noEvents,
     },
   },
