@@ -17,6 +17,7 @@ const programs = {
   'hub-proxy-worker': 'packages/hub-proxy/src/worker-main.ts',
   'hub-spawner': 'packages/hub-spawner/src/main.ts',
   'hub-spawner-config': 'packages/hub-spawner/src/config-main.ts',
+  'hub-fix-home': 'packages/hub-spawner/src/fix-home/main.ts',
   'hub-pam': 'packages/hub-pam/src/main.ts',
   'hub-logs': 'packages/hub-logs/src/main.ts',
   hubctl: 'packages/hubctl/src/main.ts',

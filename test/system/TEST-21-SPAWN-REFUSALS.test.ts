@@ -178,12 +178,10 @@ t.test('S06: the command is fixed: nothing that was sent is in it', async (t) =>
 });
 
 t.test('S07: a home that is something else is refused with a reason, and left as it is', async (t) => {
-  // Those of users whom the machine knows; to others they would not be given in the first place.
-  for (const key of ['eves', 'roots']) {
-    await spawner.call('StartServer', startParams(key));
-    const { key: checked, server } = startParams(key);
-    await spawner.call('StopServer', { key: checked, server });
-  }
+  // Of a user whom the machine knows; to another it would not be given in the first place.
+  const known = startParams('eves');
+  await spawner.call('StartServer', known);
+  await spawner.call('StopServer', { key: known.key, server: known.server });
   await machine.shell(`
     install -d ${HOMES} /var/lib/metalhub/home
     ln -s /etc ${HOMES}/link
@@ -191,8 +189,6 @@ t.test('S07: a home that is something else is refused with a reason, and left as
     mkdir -p ${HOMES}/mounted ${HOMES}/empty
     mount --bind /srv ${HOMES}/mounted
     chown eve ${HOMES}/eves
-    chown root ${HOMES}/roots
-    touch ${HOMES}/roots/something
     mkdir ${HOMES}/elsewhere && ln -s ${HOMES}/anna /var/lib/metalhub/home/astray
     mkdir /var/lib/metalhub/home/directory`);
   const look = ['sh', '-c', `stat -c '%n %u %a %F' /etc /srv ${HOMES}/* /var/lib/metalhub/home/*; ls /etc | wc -l`];
@@ -201,14 +197,13 @@ t.test('S07: a home that is something else is refused with a reason, and left as
     link: 'symbolic link',
     file: 'not a directory',
     mounted: 'something is mounted on it',
-    eves: 'it belongs to uid',
-    roots: 'it belongs to root and is not empty',
+    eves: 'the account eve',
     astray: 'it is a link to',
     directory: 'it is not the link that systemd makes',
   };
   for (const [key, reason] of Object.entries(reasons)) {
     const error = await failureOf(spawner.call('StartServer', startParams(key)));
-    t.equal(error.code, 'MH_ERR_SPAWN_HOME', key);
+    t.equal(error.code, key === 'eves' ? 'MH_ERR_SPAWN_HOME_FOREIGN' : 'MH_ERR_SPAWN_HOME', key);
     t.match(error.message, reason);
     t.match(error.hint, /./, 'with what to do');
   }
@@ -235,7 +230,7 @@ t.test('S08: hard links, links, pipes and devices in a home lead a start nowhere
     install -d -m 0700 -o 65534 -g 65534 ${HOMES}/baited
     cd ${HOMES}/baited
     ln /var/lib/bait hard; ln -s /etc/shadow soft; mkfifo pipe; mknod device c 1 3
-    chown 65534:65534 . pipe`);
+    chown -h 65534:65534 . pipe soft`);
   const look = ['sh', '-c', `stat -c '%n %u %g %a %F %h' /var/lib/bait /etc/shadow ${HOMES}/baited/*`];
   const before = await machine.run(look);
   t.match(

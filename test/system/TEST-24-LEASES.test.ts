@@ -105,6 +105,8 @@ t.test('S01: malformed and unknown requests close the connection, and are logged
     frame({ id: 1, method: 'ListLeases', params: { offset: 0, User: 'root' } }),
     frame({ id: 1, method: 'ReleaseLease', params: { key: '../x', home_is_gone: true } }),
     frame({ id: 1, method: 'AdoptHome', params: { key: 'anna', identity: 'pam:anna', uid: 0 } }),
+    frame({ id: 1, method: 'FixHome', params: { key: '../x', check: true } }),
+    frame({ id: 1, method: 'FixHome', params: { key: 'anna', check: true, uid: 0 } }),
   ];
   const before = await machine.readFile(LEASES);
   for (const bytes of bad) {
@@ -117,7 +119,7 @@ t.test('S01: malformed and unknown requests close the connection, and are logged
   t.equal(await machine.readFile(LEASES), before);
   // The hub's own socket takes nothing of this.
   const hubs = '/run/metalhub/spawner.sock';
-  for (const method of ['ListLeases', 'ReleaseLease', 'AdoptHome']) {
+  for (const method of ['ListLeases', 'ReleaseLease', 'AdoptHome', 'FixHome']) {
     const bytes = frame({ id: 1, method, params: { key: 'anna', home_is_gone: true, offset: 0 } });
     t.match(await sendRaw(machine, hubs, as('metalhub'), bytes), CLOSED, method);
   }

@@ -12,6 +12,7 @@ or environment, which every local user can read.
 Any Python from 3.9 on; the standard library only.
 """
 
+import collections
 import errno
 import importlib.util
 import json
@@ -24,12 +25,15 @@ import threading
 EXIT_NO_JUPYTER = 100
 EXIT_OLD_JUPYTER = 101
 EXIT_BAD_HANDOVER = 102
+EXIT_FOREIGN_FILES = 103
 
 FIRST_PASSED_FD = 3
 # Seconds that a stop may take, from unit-properties.ts: a little less than systemd waits.
 STOP_VARIABLE = "METALHUB_STOP_SEC"
 # For a unit of a spawner that does not set it yet.
 DEFAULT_STOP_SEC = "7"
+# A few milliseconds.
+SAMPLE_ENTRIES = 1000
 SKELETON = "/etc/skel"
 # In a home while it is being filled: the next start goes on where one that was ended stopped.
 SKELETON_MARK = ".metalhub-skel"
@@ -74,6 +78,35 @@ def read_credential(taken):
     except (OSError, ValueError, KeyError, TypeError) as error:
         # Not the error's text: it may quote the token.
         refuse(EXIT_BAD_HANDOVER, f"metalhub: {path} cannot be used ({type(error).__name__})")
+
+
+def check_owners(home, checked_at_ms):
+    """Looks at a sample of the home for files of others that came after `checked_at_ms`: the spawner, which is told by the
+    status, gives them to the user and starts again. Those that it left for good are older than its look."""
+    if not home or not isinstance(checked_at_ms, int):
+        return
+    uid = os.getuid()
+    for status in sample(home, SAMPLE_ENTRIES):
+        if status.st_uid != uid and status.st_ctime_ns // 1_000_000 >= checked_at_ms:
+            refuse(EXIT_FOREIGN_FILES, "metalhub: there are files of others in the home; they are being given to its user")
+
+
+def sample(home, count):
+    """The status of so many entries, those nearest to the top first."""
+    waiting = collections.deque([home])
+    while waiting:
+        try:
+            with os.scandir(waiting.popleft()) as entries:
+                for entry in entries:
+                    if count == 0:
+                        return
+                    count -= 1
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    yield entry.stat(follow_symlinks=False)
+        except OSError:
+            # Not readable: its own status was enough.
+            pass
 
 
 def fill_new_home(home, state_directory, skeleton=SKELETON):
@@ -281,6 +314,7 @@ def main():
     listening = take_socket(taken)
     credential = read_credential(taken)
     check_jupyter()
+    check_owners(os.environ.get("HOME"), credential.get("home_checked_at_ms"))
     fill_new_home(os.environ.get("HOME"), os.environ.get("STATE_DIRECTORY"))
     lab_app, serverapp = import_lab()
     adopt(serverapp, listening, lambda: notify(taken.get("NOTIFY_SOCKET"), "READY=1"))

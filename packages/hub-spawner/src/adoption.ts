@@ -29,7 +29,7 @@ export function chooseUid(
   table: LeaseTable,
   range: UidRange,
 ): { uid: number | undefined; source: UidSource } {
-  const owner = home.uid === 0 || BigInt(home.uid) === MAPPED_UID ? undefined : home.uid;
+  const owner = home.uid === 0 || home.uid === MAPPED_UID ? undefined : home.uid;
   if (record !== undefined && owner !== undefined && record !== owner) {
     throw refusal(key, `it belongs to uid ${owner}, but the machine knows ${accountName(key)} as uid ${record}`);
   }

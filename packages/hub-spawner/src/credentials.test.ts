@@ -5,7 +5,12 @@ import t from 'tap';
 import { listCredentials, removeCredential, writeCredential } from './credentials.js';
 
 const id = serverId(parseKey('anna'), parseServerName('gpu'));
-const credential = { token: 'x'.repeat(43), base_url: '/user/anna/gpu/', default_url: '/lab' };
+const credential = {
+  token: 'x'.repeat(43),
+  base_url: '/user/anna/gpu/',
+  default_url: '/lab',
+  home_checked_at_ms: null,
+};
 
 t.test('a credential can be read by its owner only, is replaced by the next, and is gone when removed', async (t) => {
   const root = join(t.testdir(), 'cred');
@@ -15,8 +20,8 @@ t.test('a credential can be read by its owner only, is replaced by the next, and
   t.equal(lstatSync(file).mode & 0o777, 0o600);
   t.equal(lstatSync(join(root, 'anna:gpu')).mode & 0o777, 0o700);
   t.same(JSON.parse(readFileSync(file, 'utf8')), credential);
-  await writeCredential(id, { ...credential, default_url: '/tree' }, root);
-  t.match(JSON.parse(readFileSync(file, 'utf8')), { default_url: '/tree' });
+  await writeCredential(id, { ...credential, default_url: '/tree', home_checked_at_ms: null }, root);
+  t.match(JSON.parse(readFileSync(file, 'utf8')), { default_url: '/tree', home_checked_at_ms: null });
   t.same(await listCredentials(root), ['anna:gpu']);
   await removeCredential(id, root);
   await removeCredential(id, root);

@@ -5,6 +5,7 @@ import type { SpawnerAdminRequests } from '@metalhub/wire/spawner-admin.js';
 import type { SpawnerContext } from './context.js';
 import { answerAdoptHome } from './requests/adopt-home.js';
 import { answerAttachCommand, answerExec, answerShell, answerSignalCommand } from './requests/exec.js';
+import { answerFixHome } from './requests/fix-home.js';
 import { answerList } from './requests/list.js';
 import { createLeaseLister } from './requests/list-leases.js';
 import { answerReleaseLease } from './requests/release-lease.js';
@@ -42,5 +43,6 @@ export function spawnerAdminHandlers(
     Shell: (params, request) => answerShell(context, params, request, socket),
     AttachCommand: (params, request) => answerAttachCommand(context, params, request),
     SignalCommand: (params) => answerSignalCommand(context, params),
+    FixHome: (params, { signal }) => answerFixHome(context, params, peer, signal),
   };
 }

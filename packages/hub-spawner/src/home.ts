@@ -6,7 +6,7 @@ import { homePath, type Key, PRIVATE_HOME_ROOT, privateHomePath } from '@metalhu
 import { parseMountPoints } from './mount-points.js';
 
 /** What systemd 257 puts on the disk for a user whose home it mounts with mapped ids. */
-export const MAPPED_UID = 65_534n;
+export const MAPPED_UID = 65_534;
 
 export interface HomePlaces {
   /** The directory itself. */
@@ -26,25 +26,46 @@ export function homePlaces(key: Key): HomePlaces {
   };
 }
 
+/** The directory itself, as it is on the disk. */
+export interface HomeTop {
+  readonly uid: number;
+  readonly gid: number;
+  readonly inode: string;
+  /** Nanoseconds since the epoch; 0 where the file system does not know. */
+  readonly bornNs: string;
+  /** Empty, and root's: made in advance by hand or by a quota tool, what systemd would have made itself. */
+  readonly isNew: boolean;
+}
+
 /**
- * Refuses a home that systemd would follow elsewhere or re-own: systemd makes an absent one and takes an existing one
- * over, with all that is in it when its owner is not the expected one.
+ * Refuses a home that systemd would follow elsewhere: it makes an absent one and takes an existing one over, with all that
+ * is in it when its owner is not the expected one.
  *
- * @returns whether it was there already
+ * @returns `undefined` when it is not there
  * @throws {MH_ERR_SPAWN_HOME} with the reason and what to do; nothing is touched
  */
-export async function checkHome(places: HomePlaces, uid: number): Promise<'absent' | 'present'> {
+export async function checkHome(places: HomePlaces): Promise<HomeTop | undefined> {
   await checkParents(places);
   await checkLink(places);
   const status = await findStatus(places.directory);
-  if (status === undefined) return 'absent';
+  if (status === undefined) return undefined;
   const path = places.directory;
   if (status.isSymbolicLink()) throw refusal(path, 'it is a symbolic link', `move it away: mv ${path} ${path}.old`);
   if (!status.isDirectory()) throw refusal(path, 'it is not a directory', `move it away: mv ${path} ${path}.old`);
   await checkMount(places, status);
   await checkHardlinkProtection(places);
-  await checkOwner(path, status, uid);
-  return 'present';
+  return topOf(path, status);
+}
+
+async function topOf(path: string, status: BigIntStats): Promise<HomeTop> {
+  return {
+    uid: Number(status.uid),
+    gid: Number(status.gid),
+    inode: String(status.ino),
+    bornNs: String(status.birthtimeNs),
+    // Without capabilities only root's own directories can be looked into, and only those need be.
+    isNew: status.uid === 0n && (await readdir(path)).length === 0,
+  };
 }
 
 /** Whether nothing more can be stored where the homes are. */
@@ -99,25 +120,6 @@ async function checkHardlinkProtection({ directory, protectedHardlinks }: HomePl
     directory,
     'the kernel does not protect hard links (fs.protected_hardlinks is not 1)',
     'run: sysctl -w fs.protected_hardlinks=1; and keep it in /etc/sysctl.d/',
-  );
-}
-
-async function checkOwner(path: string, status: BigIntStats, uid: number): Promise<void> {
-  if (status.uid === MAPPED_UID || status.uid === BigInt(uid)) return;
-  const right = `chown -hR ${MAPPED_UID}:${MAPPED_UID} ${path}`;
-  if (status.uid !== 0n) {
-    throw refusal(
-      path,
-      `it belongs to uid ${status.uid}`,
-      `if it is this user's, stop their servers and run: ${right}`,
-    );
-  }
-  // An empty one, made by hand or by a quota tool, is what systemd would have made itself.
-  if ((await readdir(path)).length === 0) return;
-  throw refusal(
-    path,
-    'it belongs to root and is not empty',
-    `if its files are this user's, look for hard links ("find ${path} -xdev ! -type d -links +1") and run: ${right}`,
   );
 }
 

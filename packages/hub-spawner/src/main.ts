@@ -1,7 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
-import { findServerOfUnit, serverId, serviceUnit } from '@metalhub/base/names.js';
+import { accountName, findServerOfUnit, isAccountOf, type Key, serverId, serviceUnit } from '@metalhub/base/names.js';
 import { MINUTE_MS, systemClock } from '@metalhub/base/time.js';
 import { findAccount, findAccountByUid, findGroupByGid } from '@metalhub/systemd/accounts.js';
 import { createLog } from '@metalhub/systemd/journal.js';
@@ -17,9 +17,13 @@ import { createCommandTable } from './commands/command-table.js';
 import type { SpawnerContext, StartStage } from './context.js';
 import { listCredentials, removeCredential } from './credentials.js';
 import { spawnerAdminHandlers, spawnerHandlers } from './dispatch.js';
+import { askHomeKind, runFixHome } from './fix-home-units.js';
+import { createHomeMarkers } from './home-marker.js';
+import { createHomeRepairs } from './home-repair.js';
 import { findHomes } from './homes.js';
 import { createIdleExit } from './idle-exit.js';
 import { createKeyCounter } from './key-counter.js';
+import type { LeaseTable } from './lease-table.js';
 import { createLeaseStore } from './leases.js';
 import { createOperations, createSlots } from './operations.js';
 import { resetFailed } from './requests/stop-server.js';
@@ -108,6 +112,7 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     log.warning('server failed', { user: status.key, server: status.server, unit, result, exitStatus });
     void resetFailed({ manager }, unit).catch((err: unknown) => log.warning('failed unit is left', { unit, err }));
   };
+  const leases = createLeaseStore({ clock: systemClock, log, isUidTaken, findHomes });
   return {
     log,
     clock: systemClock,
@@ -117,7 +122,13 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     slices: createUserSlices(manager),
     commands: createCommandTable({ manager, log }),
     slots: createSlots(STARTS_AT_ONCE, STARTS_WAITING),
-    leases: createLeaseStore({ clock: systemClock, log, isUidTaken, findHomes }),
+    leases,
+    homes: createHomeRepairs({
+      ...{ log, clock: systemClock, manager, markers: createHomeMarkers() },
+      ownerOf: async (uid, key) => describeOwner(uid, key, (await leases.survey()).table),
+      findKind: () => askHomeKind(manager),
+      runPass: (pass) => runFixHome(manager, pass),
+    }),
     keysInUse: createKeyCounter(),
     readConfig: () => readSpawnerConfig(),
   };
@@ -125,6 +136,15 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
 
 async function isUidTaken(uid: number): Promise<boolean> {
   return (await findAccountByUid(uid)) !== undefined || (await findGroupByGid(uid)) !== undefined;
+}
+
+/** Whose number it is: an account's that is not the key's own, or one that was ever leased to another key. */
+async function describeOwner(uid: number, key: Key, { byKey, released }: LeaseTable): Promise<string | undefined> {
+  const lease = [...byKey.values(), ...released].find((other) => other.uid === uid && other.key !== key);
+  if (lease !== undefined) return `uid ${uid}, which was leased to ${lease.key}`;
+  const account = await findAccountByUid(uid);
+  if (account === undefined || (account.name === accountName(key) && isAccountOf(key, account))) return undefined;
+  return `uid ${uid}, the account ${account.name}`;
 }
 
 /** File permission admits the hub's group only; whoever else gets here has left it or was given the socket. */

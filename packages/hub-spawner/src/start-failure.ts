@@ -3,10 +3,11 @@ import { PRIVATE_HOME_ROOT, privateHomePath } from '@metalhub/base/names.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 
 /** As in launcher.py. */
-export const LAUNCHER_EXIT = { noJupyter: 100, oldJupyter: 101, badHandover: 102 } as const;
+export const LAUNCHER_EXIT = { noJupyter: 100, oldJupyter: 101, badHandover: 102, foreignFiles: 103 } as const;
 /** @see systemd.exec(5), PROCESS EXIT CODES */
 const SYSTEMD_EXIT = { exec: 203, user: 217, namespace: 226, stateDirectory: 238, credentials: 243 } as const;
 
+const FOREIGN_FILES = 'there are files of others in it';
 const DEBIAN_PYTHON = '/usr/bin/python3';
 
 export interface FailedStart {
@@ -55,6 +56,11 @@ export function explainFailedStart(failed: FailedStart): MetalhubError {
         details: { ...details, python },
         hint: installHint(python),
       });
+    case LAUNCHER_EXIT.foreignFiles:
+      return new MetalhubError('MH_ERR_SPAWN_REPAIR', {
+        details: { ...details, path: privateHomePath(status.key), reason: FOREIGN_FILES },
+        hint: `run: hubctl fix-home ${status.key}`,
+      });
     case SYSTEMD_EXIT.exec:
       return new MetalhubError('MH_ERR_SPAWN_COMMAND', {
         details: { ...details, python },
@@ -101,6 +107,13 @@ function setUpFailed(details: ErrorDetails, status: FailedStart['status'], logs:
 function exited(details: ErrorDetails, status: FailedStart['status'], hint: string): MetalhubError {
   const how = { result: status.result ?? 'unknown', status: status.exit_status ?? 'unknown' };
   return new MetalhubError('MH_ERR_SPAWN_EXITED', { details: { ...details, ...how }, hint });
+}
+
+/** Whether a start failed because the launcher has found files of others, which a repair gives to the user. */
+export function isForeignFilesFound(error: unknown): boolean {
+  return (
+    error instanceof MetalhubError && error.code === 'MH_ERR_SPAWN_REPAIR' && error.details['reason'] === FOREIGN_FILES
+  );
 }
 
 function diskFull(details: ErrorDetails): MetalhubError {

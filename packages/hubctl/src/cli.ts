@@ -8,6 +8,7 @@ import { apply } from './commands/apply.js';
 import { configCheck, configShow } from './commands/config.js';
 import { doctor } from './commands/doctor.js';
 import { exec } from './commands/exec.js';
+import { fixHome } from './commands/fix-home.js';
 import { leases, leasesAdopt, leasesRelease } from './commands/leases.js';
 import { logs } from './commands/logs.js';
 import { proxyStatus } from './commands/proxy-status.js';
@@ -32,6 +33,7 @@ export const COMMANDS: readonly Command[] = [
   leases,
   leasesRelease,
   leasesAdopt,
+  fixHome,
   apiEnable,
   apiDisable,
   proxyStatus,
@@ -89,6 +91,7 @@ export async function runCli(
       server: values.server ?? '',
       profile: values.profile,
       homeIsGone: values['home-is-gone'] === true,
+      check: values.check === true,
       login: values.login,
       uid: parseUid(values.uid),
       words,
@@ -119,6 +122,7 @@ function parse(argv: readonly string[]) {
         server: { type: 'string', short: 's' },
         profile: { type: 'string', short: 'p' },
         'home-is-gone': { type: 'boolean' },
+        check: { type: 'boolean' },
         login: { type: 'string' },
         uid: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
@@ -169,7 +173,11 @@ function parseUid(text: string | undefined): number | undefined {
 }
 
 function synopsis(command: Command): string {
-  const flags: Readonly<Record<string, string>> = { follow: ' [-f]', 'home-is-gone': ' [--home-is-gone]' };
+  const flags: Readonly<Record<string, string>> = {
+    follow: ' [-f]',
+    'home-is-gone': ' [--home-is-gone]',
+    check: ' [--check]',
+  };
   const options = (command.options ?? []).map((option) => flags[option] ?? ` [--${option} …]`);
   const operands = command.operands.map((operand) =>
     command.isOptional === true ? ` [<${operand}>]` : ` <${operand}>`,

@@ -16,6 +16,8 @@ export interface Context {
   /** `--profile NAME`; `undefined` for the usual one. */
   profile: string | undefined;
   homeIsGone: boolean;
+  /** Only look. */
+  check: boolean;
   /** `--login METHOD:NAME`. */
   login: string | undefined;
   uid: number | undefined;
@@ -26,7 +28,7 @@ export interface Context {
 }
 
 /** What some commands take beside `--json`, as typed. */
-export const OPTIONS = ['follow', 'lines', 'server', 'profile', 'home-is-gone', 'login', 'uid'] as const;
+export const OPTIONS = ['follow', 'lines', 'server', 'profile', 'home-is-gone', 'check', 'login', 'uid'] as const;
 
 export interface Command {
   /** As typed, e.g. `config check`. */

@@ -165,6 +165,8 @@ export const spawnerAdminProtocol = defineProtocol({
     SignalCommand: {
       params: object({ key, id, signal: oneOf('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT') }),
       result: object({}),
+      event: noEvents,
+    },
     /** Gives everything in a home to its user, or looks what would be given. May take minutes. */
     FixHome: {
       params: object({ key, check: boolean() }),

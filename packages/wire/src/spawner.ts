@@ -71,8 +71,8 @@ export const serverStatusShape = object({
 });
 export type ServerStatus = Shaped<typeof serverStatusShape>;
 
-/** What is being done, in this order; the hub turns each into a sentence. */
-export const START_STAGES = ['account', 'home', 'unit', 'waiting'] as const;
+/** What is being done, in this order; the hub turns each into a sentence. `repair` only when files in the home need it. */
+export const START_STAGES = ['account', 'home', 'repair', 'unit', 'waiting'] as const;
 
 export const spawnerProtocol = defineProtocol({
   peer: 'hub-spawner',

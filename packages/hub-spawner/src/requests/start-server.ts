@@ -6,14 +6,14 @@ import type { RequestContext } from '@metalhub/wire/server.js';
 import { baseOf, type ServerStatus, type SpawnerRequests } from '@metalhub/wire/spawner.js';
 import type { SpawnerContext, StartStage } from '../context.js';
 import { removeCredential, writeCredential } from '../credentials.js';
-import { checkHome, homePlaces, isHomeDiskFull } from '../home.js';
+import { isHomeDiskFull } from '../home.js';
 import { hookUnits, isProgram } from '../hooks.js';
 import type { Lease } from '../lease-table.js';
 import { findMissingPath } from '../missing-path.js';
 import type { StartRun } from '../operations.js';
 import { readSocketOwnership, type ServerUnit } from '../server-units.js';
 import { getProfile, type SpawnerConfig, type SpawnerProfile } from '../spawner-config.js';
-import { explainFailedStart } from '../start-failure.js';
+import { explainFailedStart, isForeignFilesFound } from '../start-failure.js';
 import { serverUnits } from '../unit-properties.js';
 import { publishAccount } from '../user-records.js';
 import { resetFailed, stopServer, stopUnits } from './stop-server.js';
@@ -76,16 +76,15 @@ async function startServer(start: Start): Promise<ServerStatus> {
   await publishAccount(lease);
   run.signal.throwIfAborted();
   run.stage('home');
-  const home = await checkHome(homePlaces(params.key), lease.uid);
   const startedMs = context.clock.monotonicMs();
-  const status = await startUnits(start);
+  const { status, isNewHome } = await startInHome(start);
   context.log.notice('server started', {
     user: params.key,
     server: params.server,
     unit,
     uid: lease.uid,
     profile: params.profile,
-    home,
+    isNewHome,
     durationMs: Math.round(context.clock.monotonicMs() - startedMs),
   });
   return status;
@@ -143,11 +142,30 @@ async function adoptStart(start: Start): Promise<ServerStatus> {
   }
 }
 
-async function startUnits(start: Start): Promise<ServerStatus> {
+/** Once more, after a repair, when the launcher finds files in the home that are not its user's. */
+async function startInHome(start: Start, isSuspect = false): Promise<{ status: ServerStatus; isNewHome: boolean }> {
+  const { context, params, lease, run } = start;
+  const { signal } = run;
+  const onRepair = (): void => run.stage('repair');
+  const home = await context.homes.prepare(params.key, lease.uid, { signal, isSuspect, onRepair });
+  try {
+    const status = await startUnits(start, home.checkedAtMs);
+    await home.confirm();
+    return { status, isNewHome: home.checkedAtMs === undefined };
+  } catch (error) {
+    if (isSuspect || !isForeignFilesFound(error)) throw error;
+  } finally {
+    home.leave();
+  }
+  return startInHome(start, true);
+}
+
+async function startUnits(start: Start, checkedAtMs: number | undefined): Promise<ServerStatus> {
   const { context, params, id, lease, profile, config, run } = start;
   const { key, server, start_id: startId, token, base_url } = params;
   const { default_url, root_dir } = profile;
-  const credential = { token, base_url, default_url, ...(root_dir !== '' && { root_dir }) };
+  const home_checked_at_ms = checkedAtMs ?? null;
+  const credential = { token, base_url, default_url, home_checked_at_ms, ...(root_dir !== '' && { root_dir }) };
   const credentialFile = await writeCredential(id, credential);
   try {
     run.stage('unit');
@@ -221,7 +239,8 @@ async function confirmStarted(start: Start): Promise<ServerStatus> {
   const { status } = found;
   if (status.active_state === 'failed') await resetFailed(context, unit);
   const error = await explain(start, status);
-  context.log.warning('server did not start', { user: params.key, server: params.server, unit, err: error });
+  if (isForeignFilesFound(error)) context.log.info('files of others found in the home', { user: params.key });
+  else context.log.warning('server did not start', { user: params.key, server: params.server, unit, err: error });
   throw error;
 }
 

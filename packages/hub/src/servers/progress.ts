@@ -8,6 +8,7 @@ const STAGES: Readonly<Record<StartStage, { progress: number; message: string }>
   requested: { progress: 0, message: 'Server requested' },
   account: { progress: 10, message: 'Preparing the account' },
   home: { progress: 25, message: 'Preparing the home directory' },
+  repair: { progress: 30, message: 'Repairing who owns the files in the home directory, which may take minutes' },
   unit: { progress: 40, message: 'Starting the server' },
   waiting: { progress: 60, message: 'Waiting for the server to answer' },
   route: { progress: 90, message: 'Opening the way to the server' },

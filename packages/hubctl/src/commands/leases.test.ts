@@ -51,6 +51,7 @@ async function setUp(t: Test, rows: readonly LeaseRow[], handlers: Partial<Handl
       Shell: refuse,
       AttachCommand: refuse,
       SignalCommand: refuse,
+      FixHome: refuse,
       AdoptHome: async (params) => {
         asked.push(params);
         if (params.key === 'eve')
