@@ -13,6 +13,8 @@ export type NativeType = ReturnType<typeof koffi.struct>;
 export type NativeFunction<A extends unknown[], R> = ((...args: A) => R) & {
   /** Runs on a thread of libuv's pool: for calls that may wait for a disk or a network. `errno` is not available. */
   inBackground(...args: A): Promise<R>;
+  /** The function itself: a quarter faster, for those who call it by the million. */
+  direct(): (...args: A) => R;
 };
 
 /**
@@ -42,7 +44,11 @@ export function libcFunction<A extends unknown[], R>(
       });
     });
   }
-  return Object.assign(call, { inBackground });
+  function direct(): (...args: A) => R {
+    bound ??= bind(name, result, parameters);
+    return bound;
+  }
+  return Object.assign(call, { inBackground, direct });
 }
 
 /** `errno` of the last call made on this thread. */

@@ -88,6 +88,13 @@ const NO_NAME = allocateMemory(8);
 const NAME_BYTES = 4096;
 
 export function createTreeCalls(): TreeCalls {
+  const [call, entries, look, give, end] = [
+    syscall.direct(),
+    getdents64.direct(),
+    statx.direct(),
+    fchownat.direct(),
+    close.direct(),
+  ];
   const name = allocateMemory(NAME_BYTES);
   const found = allocateMemory(STATX_BYTES);
   const words = new Uint32Array(found.buffer.buffer, found.buffer.byteOffset, STATX_BYTES / 4);
@@ -124,15 +131,14 @@ export function createTreeCalls(): TreeCalls {
       if (text.length >= NAME_BYTES) throw libraryError('openat2', osConstants.errno.ENAMETOOLONG);
       name.buffer[name.buffer.write(text, 'latin1')] = 0;
     },
-    openDirectory: (parent, at) => outcome(syscall(SYS_OPENAT2, parent, at, directory.address, OPEN_HOW_BYTES)),
-    openEntry: (parent, at) => outcome(syscall(SYS_OPENAT2, parent, at, entry.address, OPEN_HOW_BYTES)),
-    look: (parent, at) =>
-      outcome(statx(parent, at, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_WANTED, found.address)),
-    lookAtOpen: (fd) => outcome(statx(fd, NO_NAME.address, AT_EMPTY_PATH, STATX_WANTED, found.address)),
-    readEntries: (fd, memory) => outcome(getdents64(fd, memory.address, memory.buffer.length)),
-    changeOwner: (fd, uid, gid) => outcome(fchownat(fd, NO_NAME.address, uid, gid, AT_EMPTY_PATH)),
+    openDirectory: (parent, at) => outcome(call(SYS_OPENAT2, parent, at, directory.address, OPEN_HOW_BYTES)),
+    openEntry: (parent, at) => outcome(call(SYS_OPENAT2, parent, at, entry.address, OPEN_HOW_BYTES)),
+    look: (parent, at) => outcome(look(parent, at, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_WANTED, found.address)),
+    lookAtOpen: (fd) => outcome(look(fd, NO_NAME.address, AT_EMPTY_PATH, STATX_WANTED, found.address)),
+    readEntries: (fd, memory) => outcome(entries(fd, memory.address, memory.buffer.length)),
+    changeOwner: (fd, uid, gid) => outcome(give(fd, NO_NAME.address, uid, gid, AT_EMPTY_PATH)),
     close(fd) {
-      close(fd);
+      end(fd);
     },
   };
 }
