@@ -3,7 +3,6 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import { commandUnit, type Key } from '@metalhub/base/names.js';
 import { MINUTE_MS } from '@metalhub/base/time.js';
 import type { SpawnerContext } from '../context.js';
-import { checkHome, homePlaces } from '../home.js';
 import { getProfile, type SpawnerProfile } from '../spawner-config.js';
 import { publishAccount } from '../user-records.js';
 import { removeCommandFile, writeCommandFile } from './command-files.js';
@@ -31,7 +30,7 @@ export interface StartedCommand {
 /**
  * Starts a command in a unit of its user, and returns once it is executed.
  *
- * @throws {MH_ERR_SPAWN_NO_LEASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_ACCOUNT} {MH_ERR_SPAWN_HOME} {MH_ERR_SPAWN_EXEC} {MH_ERR_BUSY}
+ * @throws {MH_ERR_SPAWN_NO_LEASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_ACCOUNT} {MH_ERR_SPAWN_HOME} {MH_ERR_SPAWN_REPAIR} {MH_ERR_SPAWN_EXEC} {MH_ERR_BUSY}
  */
 export async function startCommand(context: SpawnerContext, start: CommandStart): Promise<StartedCommand> {
   const { key } = start;
@@ -42,11 +41,18 @@ export async function startCommand(context: SpawnerContext, start: CommandStart)
   try {
     const lease = await context.leases.require(key);
     await publishAccount(lease);
-    await checkHome(homePlaces(key), lease.uid);
-    const id = randomBytes(4).toString('hex');
-    const unit = commandUnit(key, id);
-    await startUnit(context, unit, start, profile, lease.uid);
-    return { id, unit, uid: lease.uid, profile: profile.name };
+    // An administrator waits for a repair, and can end the pass: systemctl stop hub-fix-home@<key>.
+    const { signal } = new AbortController();
+    const home = await context.homes.prepare(key, lease.uid, { signal, onRepair: () => undefined });
+    try {
+      const id = randomBytes(4).toString('hex');
+      const unit = commandUnit(key, id);
+      await startUnit(context, unit, start, profile, lease.uid);
+      await home.confirm();
+      return { id, unit, uid: lease.uid, profile: profile.name };
+    } finally {
+      home.leave();
+    }
   } finally {
     leaveKey();
   }

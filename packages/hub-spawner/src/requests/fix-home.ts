@@ -1,4 +1,3 @@
-import { MetalhubError } from '@metalhub/base/errors.js';
 import type { ParamsOf, ResultOf } from '@metalhub/wire/protocol.js';
 import type { SpawnerAdminRequests } from '@metalhub/wire/spawner-admin.js';
 import type { SpawnerContext } from '../context.js';
@@ -15,10 +14,7 @@ export async function answerFixHome(
   // From now on the lease cannot be released.
   const leaveKey = context.keysInUse.enter(key);
   try {
-    const { table } = await context.leases.survey();
-    const lease = table.byKey.get(key);
-    if (lease === undefined)
-      throw new MetalhubError('MH_ERR_SPAWN_NO_LEASE', { details: { key }, hint: 'see: hubctl leases' });
+    const lease = await context.leases.require(key);
     context.log.notice('home to be looked at', { user: key, check, peer });
     const { kind, pass } = await context.homes.fix(key, lease.uid, { isCheck: check, signal });
     return { key, kind, pass };

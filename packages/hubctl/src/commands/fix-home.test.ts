@@ -27,6 +27,7 @@ async function setUp(t: Test, pass: HomePass) {
   };
   const handlers = {
     ...{ ListLeases: refuse, ReleaseLease: refuse, AdoptHome: refuse },
+    ...{ Exec: refuse, Shell: refuse, AttachCommand: refuse, SignalCommand: refuse },
     FixHome: async (params: { key: HomeKey; check: boolean }) => {
       asked.push(params);
       return { key: params.key, kind: 'mapped' as const, pass };
