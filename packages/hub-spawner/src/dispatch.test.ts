@@ -66,7 +66,8 @@ t.test('the table of requests is closed', async (t) => {
 
 t.test('S01: what administrators may ask is another closed table, of which the hub has nothing', async (t) => {
   const requests = Object.keys(spawnerAdminProtocol.requests).sort();
-  t.same(requests, ['AdoptHome', 'FixHome', 'ListLeases', 'ReleaseLease']);
+  const commands = ['AttachCommand', 'Exec', 'Shell', 'SignalCommand'];
+  t.same(requests, ['AdoptHome', 'FixHome', 'ListLeases', 'ReleaseLease', ...commands].sort());
   for (const name of requests) t.notOk(Object.hasOwn(spawnerProtocol.requests, name), name);
   t.not(spawnerAdminProtocol.path, spawnerProtocol.path);
 });
