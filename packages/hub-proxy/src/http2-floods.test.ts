@@ -12,7 +12,8 @@ const TESTING = join(import.meta.dirname, 'testing');
 const FLOOD_MS = 10_000;
 /** For what goes on. */
 const SHORT_MS = 1000;
-const LIMITS = { body_timeout_ms: 1000, idle_timeout_ms: 1000 };
+/** A front that is held up for a second must not take the other visitor for idle. */
+const LIMITS = { body_timeout_ms: 1000, idle_timeout_ms: 5000 };
 /** What goes on is held up by windows and time-outs; its connection costs no more than any other. */
 const GOES_ON = new Set([
   'answers that are not taken',
