@@ -309,6 +309,8 @@ t.test('hooks run before the start and after the end: programs as the user, unit
   await unit('report', 'echo "$(id -un) %i" >/run/report');
   await machine.shell(`cat >>/etc/metalhub/metalhub.toml <<'END'
 [[profile]]
+name = "default"
+[[profile]]
 name = "hooked"
 before_start = ["quota@.service", "/etc/metalhub/hooks/before"]
 after_stop = ["/etc/metalhub/hooks/after", "report@.service"]
@@ -355,8 +357,8 @@ t.test('the server beside all that was not disturbed, and nothing complained', a
     /^hub-spawner \[hub-spawner\.service\] <4> connection refused/,
     /^(systemd|hub-spawner) \[hub-spawner\.service\] <[0-5]>/,
     // Hooks that failed.
-    /^systemd \[(jupyter-anna|quota@anna)\.service\]/,
-    /^hub \[hub\.service\] <4> server did not start/,
+    /^systemd \[(jupyter-anna|quota@anna|report@anna)\.service\]/,
+    /^(hub|hub-spawner) \[(hub|jupyter-anna)\.service\] <4> server (did not start|start failed|failed)/,
     // "exit 217" is what systemd itself says where it cannot set a unit up; one process ignored what it was told.
     /^systemd \[jupyter-anna-exec-[0-9a-f]+\.service\] <4> .*('exit-code'|'timeout'|timed out\. Killing)/,
   ]);

@@ -144,7 +144,7 @@ export const SETTINGS = {
     'What to do before the server starts, in this order: programs, by their absolute path, run as the user in the sandbox of the server, with METALHUB_USER, METALHUB_SERVER and METALHUB_PROFILE; template units, as quota@.service, run as their own file says (as root unless it has User=), with the key of the user as instance (%i), before the programs. Type=oneshot is for that. All within server.start_timeout_sec (a unit: TimeoutStartSec= of its own). What fails keeps the server from starting, and its output is in the log of the server, or of the unit. Only root may be able to write to programs and to the directories above them.',
   ),
   after_stop: hooks(
-    'What to do after the server has ended, however it ended, in the same two ways; programs also have SERVICE_RESULT, EXIT_CODE and EXIT_STATUS of systemd.exec(5), and server.stop_timeout_sec. What fails here is only logged.',
+    'What to do after the server has ended, also by a failed start, in the same two ways; programs also have SERVICE_RESULT, EXIT_CODE and EXIT_STATUS of systemd.exec(5), and server.stop_timeout_sec. What fails here is only logged.',
   ),
   properties: Type.Object(
     {

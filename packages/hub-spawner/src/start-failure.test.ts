@@ -80,6 +80,7 @@ t.test('a hook that failed is named, with the log of what ran it', async (t) => 
     message: /hooks\/a$/,
     hint: /-u jupyter-anna\.service$/,
   });
+  t.match(explain('success', null), { code: 'MH_ERR_SPAWN_HOOK', message: /quota/ });
   t.match(explain(null, null), {
     code: 'MH_ERR_SPAWN_HOOK',
     message: /quota/,

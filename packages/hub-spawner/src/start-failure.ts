@@ -94,7 +94,9 @@ export function explainFailedStart(failed: FailedStart): MetalhubError {
 function failedHook({ unit, status, hooks }: FailedStart): MetalhubError | undefined {
   if (status.exit_status !== null || hooks === undefined) return undefined;
   const isProgram = ['exit-code', 'signal', 'core-dump'].includes(status.result ?? '');
-  const suspects = isProgram ? hooks.programs : status.result === null ? hooks.units : [];
+  // Nothing at all has run, and nothing was wrong with that: its job failed with another's.
+  const isUnit = status.result === null || status.result === 'success';
+  const suspects = isProgram ? hooks.programs : isUnit ? hooks.units : [];
   if (suspects.length === 0) return undefined;
   const hint = `see: journalctl -u ${isProgram ? unit : suspects.join(' -u ')}`;
   return new MetalhubError('MH_ERR_SPAWN_HOOK', { details: { unit, hook: suspects.join(', ') }, hint });
