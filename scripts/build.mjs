@@ -104,11 +104,13 @@ copyPackage('node-pty', [
 copyPackage('bindings', ['bindings.js']);
 copyPackage('file-uri-to-path', ['index.js']);
 
-for (const extra of [
+const extras = [
   'packages/hub-spawner/launcher/launcher.py',
+  'packages/hub-spawner/launcher/adapter.py',
   'packages/hub-spawner/launcher/run-command',
   'packages/hub-proxy/hub-proxy-stop',
-]) {
+];
+for (const extra of extras) {
   if (existsSync(join(root, extra))) cpSync(join(root, extra), join(out, extra.split('/').at(-1)));
 }
 

@@ -54,6 +54,22 @@ export class JupyterServer {
     });
   }
 
+  /** Sends one message over a WebSocket of the server and returns the first answer. */
+  async echo(path: string, message: string): Promise<string> {
+    const socket = new WebSocket(`ws://localhost${this.#base}${path}`, {
+      createConnection: () => connect(this.#socketPath),
+    });
+    try {
+      return await new Promise<string>((resolve, reject) => {
+        socket.once('error', reject);
+        socket.once('open', () => socket.send(message));
+        socket.once('message', (data) => resolve(String(data)));
+      });
+    } finally {
+      socket.close();
+    }
+  }
+
   /** Runs Python in a kernel of the server (one for all calls) and returns what it printed. @throws its exception */
   async python(code: string, timeoutMs = 60_000): Promise<string> {
     this.#kernel ??= await this.#startKernel();

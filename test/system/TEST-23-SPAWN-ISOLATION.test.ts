@@ -151,8 +151,8 @@ t.test('D04: the units stay within their budgets', async (t) => {
   }
 });
 
-t.test('the launcher passes its own tests under this machine’s Jupyter', async (t) => {
-  for (const file of ['launcher.py', 'test_launcher.py']) {
+t.test('launcher and adapter pass their own tests under this machine’s Jupyter', async (t) => {
+  for (const file of ['launcher.py', 'adapter.py', 'test_launcher.py', 'test_adapter.py']) {
     await machine.writeFile(
       `/opt/launcher/${file}`,
       await readFile(projectFile(`packages/hub-spawner/launcher/${file}`)),

@@ -42,8 +42,33 @@ network = "none"
 name = "rooted"
 root_directory = "/srv/root"
 [[profile]]
+name = "app"
+command = ["/usr/bin/python3", "/opt/app.py", "{socket}", "{base_url}"]
+[[profile]]
+name = "port"
+command = ["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/srv", "{port}"]
+[[profile]]
+name = "no-app"
+command = ["/opt/none", "{fd}"]
+[[profile]]
 name = "short"
 runtime_max_sec = 3
+`;
+
+/** Tornado serves pages and WebSockets on a socket of its own. */
+const APP = `
+import asyncio, sys, tornado.httpserver, tornado.netutil, tornado.web, tornado.websocket
+path, base = sys.argv[1:]
+class Page(tornado.web.RequestHandler):
+    def get(self): self.write("hello from " + self.request.uri)
+class Echo(tornado.websocket.WebSocketHandler):
+    def check_origin(self, origin): return True
+    def on_message(self, message): self.write_message(message[::-1])
+async def main():
+    application = tornado.web.Application([(base + "ws", Echo), (base + ".*", Page)])
+    tornado.httpserver.HTTPServer(application).add_socket(tornado.netutil.bind_unix_socket(path))
+    await asyncio.Event().wait()
+asyncio.run(main())
 `;
 
 t.setTimeout(300_000);
@@ -63,6 +88,7 @@ t.before(async () => {
     systemd-run --quiet --unit=web1 python3 -m http.server 8991 --bind 127.0.0.1 --directory /srv/data
     systemd-run --quiet --unit=web2 python3 -m http.server 8992 --bind 127.0.0.2 --directory /srv/data
     cat >>${CONFIG} <<'END'\n${PROFILES}\nEND`);
+  await machine.writeFile('/opt/app.py', APP);
   await machine.run(['systemctl', 'reload-or-restart', 'hub-spawner']);
   spawner = await connectSpawner(machine);
 });
@@ -142,6 +168,25 @@ t.test('a server runs in another root with its name and its home', async (t) => 
     /^jupyter-cleo\n\/var\/lib\/metalhub\/home\/cleo\nls: cannot access '\/srv\/root\/usr'.*\n\/usr\/bin\/python3\n/,
   );
   await spawner.call('StopServer', startParamsOf('cleo'));
+});
+
+t.test('any program that speaks HTTP is a server, with pages and WebSockets', async (t) => {
+  await spawner.call('StartServer', startParams('emil', { profile: 'app' }));
+  const app = await JupyterServer.of(machine, 'emil');
+  t.same(await app.request('some/page?x=1'), { status: 200, text: 'hello from /user/emil/some/page?x=1' });
+  t.equal(await app.echo('ws', 'stressed'), 'desserts');
+  await machine.run(['systemctl', 'kill', '--signal=SIGKILL', 'jupyter-emil.service']);
+  await machine.shell(
+    'for i in $(seq 100); do test -S /run/metalhub/servers/emil.sock || exit 0; sleep 0.1; done; exit 1',
+  );
+  await spawner.call('StartServer', startParams('fred', { profile: 'port' }));
+  const port = await JupyterServer.of(machine, 'fred');
+  t.equal((await port.request('')).status, 404, 'http.server looks below /srv for /user/fred/');
+  await spawner.call('StopServer', startParamsOf('fred'));
+  t.match(await failureOf(spawner.call('StartServer', startParams('fred', { profile: 'no-app' }))), {
+    code: 'MH_ERR_SPAWN_COMMAND',
+    hint: /\/opt\/none/,
+  });
 });
 
 t.test('the unit is ended when its time is over', async (t) => {

@@ -73,10 +73,14 @@ function overflow(page: Page): Promise<number> {
   });
 }
 
-/** What a finger would hardly hit: buttons and fields less than 40 pixels high. */
+/** What a finger would hardly hit: buttons and fields less than 40 pixels high. Of a radio button the box around it counts. */
 function smallTargets(page: Page): Promise<string[]> {
   return page.evaluate(() =>
-    [...document.querySelectorAll<HTMLElement>('main button, main input:not([type=hidden]), main a.button')]
+    [
+      ...document.querySelectorAll<HTMLElement>(
+        'main button, main input:not([type=hidden], [type=radio]), main select, main a.button, main .profile',
+      ),
+    ]
       .filter((element) => element.offsetParent !== null && element.getBoundingClientRect().height < 40)
       .map((element) => `${element.tagName} ${element.textContent} ${element.getBoundingClientRect().height}`),
   );
@@ -263,6 +267,86 @@ t.test('a long name does not push anything off a small screen', async (t) => {
   await screenshot(page, 'phone-long-name');
   t.strictSame(complaints, []);
   await context.close();
+});
+
+/** Two kinds of servers for members of the users' group, and one for others. */
+async function useProfiles(): Promise<void> {
+  const profiles = `
+[[profile]]
+name = "lab"
+title = "JupyterLab"
+description = "For lectures and exercises."
+tasks_max = 3000
+[[profile.choice]]
+name = "size"
+title = "Memory"
+[[profile.choice.option]]
+name = "small"
+title = "2 GB"
+memory_max = "2G"
+[[profile.choice.option]]
+name = "large"
+title = "8 GB, for a few at a time"
+memory_max = "8G"
+[[profile]]
+name = "torch"
+title = "JupyterLab with PyTorch and a title that is so long that it needs more than one line"
+description = "For the machine learning course: please stop the server when you are done, there are only four cards."
+allow = { groups = ["metalhub-users"] }
+[[profile]]
+name = "staff"
+title = "Not for anna"
+allow = { groups = ["sudo"] }
+`;
+  await machine.writeFile(CONFIG, PAM_LOGIN + profiles);
+  await machine.run(['hubctl', 'apply']);
+}
+
+t.test('the start page offers what one may use, on every screen, and starts what was chosen', async (t) => {
+  await useProfiles();
+  for (const [name, options] of [
+    ['phone', PHONE],
+    ['dark', { colorScheme: 'dark' }],
+    ['wide', {}],
+  ] as const) {
+    const { context, page } = await visit(options);
+    await logIn(page, 'anna', 'correct horse');
+    await page.getByRole('link', { name: /^(Start|Choose another)$/ }).click();
+    await page.getByRole('group', { name: 'What would you like to start?' }).waitFor();
+    t.equal(await page.getByRole('radio').count(), 2, `${name}: what is for others is not there`);
+    await page
+      .locator('.profile')
+      .first()
+      .click({ position: { x: 30, y: 20 } });
+    t.equal(await overflow(page), 0, name);
+    t.strictSame(await smallTargets(page), [], name);
+    await screenshot(page, `${name}-profiles`);
+    // Anywhere in the box is as good as on the button.
+    await page.locator('.profile', { hasText: 'For the machine learning course' }).click();
+    t.equal(await page.getByRole('radio', { checked: true }).getAttribute('value'), 'torch');
+    t.equal(await page.getByLabel('Memory').isVisible(), false, 'choices show for what is marked');
+    await screenshot(page, `${name}-profiles-other`);
+    if (name === 'wide') {
+      await page
+        .locator('.profile')
+        .first()
+        .click({ position: { x: 30, y: 20 } });
+      await page.getByLabel('Memory').selectOption('large');
+      await page.getByRole('button', { name: 'Start' }).click();
+      await page.waitForURL(/\/user\/anna\/lab/, { timeout: 90_000 });
+    }
+    await context.close();
+  }
+  const limit = await machine.run(['systemctl', 'show', '-P', 'MemoryMax', 'jupyter-anna.service']);
+  t.equal(limit.trim(), String(8 * 2 ** 30));
+  t.match(await machine.run(['hubctl', 'servers']), /anna.*ready.*lab/);
+  await machine.run(['hubctl', 'stop', 'anna']);
+  const { context, page } = await visit();
+  await logIn(page, 'anna', 'correct horse');
+  await page.goto('/hub/spawn');
+  t.equal(await page.getByLabel('Memory').inputValue(), 'large', 'what was chosen is remembered');
+  await context.close();
+  t.strictSame(complaints, []);
 });
 
 t.test('the security policy does forbid what it should, so that silence in the console means something', async (t) => {

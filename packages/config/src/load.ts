@@ -22,7 +22,9 @@ export interface ConfigSource {
 }
 
 type Table = Record<string, unknown>;
-type Path = readonly (string | number)[];
+/** The way to a key: `['profile', 0, 'python']`. */
+export type KeyPath = readonly (string | number)[];
+type Path = KeyPath;
 
 interface Parsed {
   file: string;
@@ -74,6 +76,12 @@ export function parseConfig(sources: readonly ConfigSource[]): Config {
     throw valueError(parsed, path, reason);
   });
   return deepFreeze(config);
+}
+
+/** Where a key stands, or else the table around it: `file:line: key`. */
+export function locateKey(sources: readonly ConfigSource[], path: KeyPath): string {
+  const { file, line } = placeOf(sources.map(parseSource), path);
+  return `${file}:${line}: ${keyText(path)}`;
 }
 
 /** Fills in defaults in place. */

@@ -86,6 +86,14 @@ t.test('S03: a mistake is named by line and key, also in what lies within a prof
   );
 });
 
+t.test('a command has a program and one place to listen', async (t) => {
+  const line = (words: string) => mistakeOf(`command = [${words}]`);
+  for (const words of ['"code"', '"/usr/bin/code"', '"/x", "{socket}", "{port}"', '"{socket}"', '"/{port}", "{fd}"']) {
+    t.equal(line(words), '3: profile[0].command', words);
+  }
+  t.equal(line('"/x", "--listen=127.0.0.1:{port}", "--base={base_url}"'), '');
+});
+
 t.test('S04: variables that choose what is run, or are metalhub\u2019s own, cannot be set', async (t) => {
   const refused = ['LD_PRELOAD', 'LD_LIBRARY_PATH', 'PATH', 'HOME', 'PYTHONPATH', 'NODE_OPTIONS', 'BASH_ENV', 'IFS'];
   for (const name of [...refused, 'METALHUB_START_ID', 'NOTIFY_SOCKET', 'CREDENTIALS_DIRECTORY']) {

@@ -54,6 +54,8 @@ function checkSettings(settings: SettingsConfig, where: Path, refuse: Refuse): v
     refuse([...where, 'python'], 'stands beside environment: give one of them');
   }
   if (root_directory && root_image) refuse([...where, 'root_image'], 'stands beside root_directory: give one of them');
+  const reason = commandMistake(settings.command ?? []);
+  if (reason !== undefined) refuse([...where, 'command'], reason);
   for (const [name, value] of Object.entries(variables ?? {})) {
     const reason = variableMistake(name, value);
     if (reason !== undefined) refuse([...where, 'variables', name], reason);
@@ -80,6 +82,13 @@ function checkLimits(settings: SettingsConfig, where: Path, refuse: Refuse): voi
   }
   if (parseCpuSet(settings.cpu_set ?? '') === undefined)
     refuse([...where, 'cpu_set'], 'has a range that runs backwards');
+}
+
+function commandMistake([program, ...words]: readonly string[]): string | undefined {
+  if (program === undefined) return undefined;
+  if (!/^\/[^{}]*$/.test(program)) return 'must begin with the absolute path of a program';
+  const places = ['{socket}', '{port}', '{fd}'].filter((place) => words.some((word) => word.includes(place)));
+  return places.length === 1 ? undefined : 'must say where to listen by one of {socket}, {port} and {fd}';
 }
 
 function variableMistake(name: string, value: string): string | undefined {

@@ -35,11 +35,17 @@ export const SETTINGS = {
     description:
       'Directory of a conda or virtual environment, as /opt/conda/envs/x; stands for its bin/python and takes the place of python.',
   }),
+  command: Type.Array(Type.String({ pattern: '^[^\\p{Cc}]*$', maxLength: 4096 }), {
+    default: [],
+    maxItems: 100,
+    description:
+      'Another program than JupyterLab, with its words: one that speaks HTTP below {base_url}, on the UNIX socket {socket}, on {port} of 127.0.0.1, or on the listening descriptor {fd}. Every account of the machine can reach a port, except with network = "none".',
+  }),
   default_url: Type.String({
     pattern: '^/[\\x21-\\x7e]*$',
     maxLength: 512,
     default: '/lab',
-    description: "Page opened first, below the server's address.",
+    description: "Page that JupyterLab opens first, below the server's address.",
   }),
   root_dir: Type.String({
     pattern: '^[^\\p{Cc}]*$',

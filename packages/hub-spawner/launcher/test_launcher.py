@@ -1,5 +1,6 @@
 """Tests of launcher.py against the Jupyter of the Python that runs them: python3 -m unittest test_launcher (not as root)."""
 
+import contextlib
 import http.client
 import importlib.util
 import json
@@ -59,6 +60,8 @@ class LauncherCase(unittest.TestCase):
         content = credential if isinstance(credential, str) else json.dumps(credential)
         (self.dir / "credentials" / "server.json").write_text(content)
 
+    program = LAUNCHER
+
     def start(self, python=sys.executable, listen_fds="1", **environment):
         variables = {
             "PATH": "/usr/bin:/bin",
@@ -77,10 +80,11 @@ class LauncherCase(unittest.TestCase):
         if descriptor == 3:
             command = 'LISTEN_PID=$$ exec "$0" -I "$1"'
         process = subprocess.Popen(
-            ["/bin/bash", "-c", command, str(python), str(LAUNCHER)],
+            ["/bin/bash", "-c", command, str(python), str(self.program)],
             env=variables,
             cwd=self.home,
             pass_fds=[descriptor],
+            start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -89,7 +93,9 @@ class LauncherCase(unittest.TestCase):
         return process
 
     def end(self, process):
-        process.kill()
+        # As systemd does it: all that is left of the unit.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
     def assert_refused(self, process, status, *words):

@@ -1,3 +1,4 @@
+import { parseKey } from '@metalhub/base/names.js';
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@metalhub/config/load.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
@@ -6,19 +7,39 @@ import { isProgram } from './hooks.js';
 import { profileEntry } from './profile-entry.js';
 import { requireRootOwned } from './root-owned.js';
 import { CONFIG_EXTRACT, type SpawnerConfig, spawnerConfigShape } from './spawner-config.js';
+import { renderUnit } from './unit-file.js';
+import { userUnitProperties } from './user-unit.js';
 
 const EXIT_CONFIG = 78;
 
 /**
  * hub-spawner-config: run by hub-spawner.service before its start and at its reload, in the same sandbox. Checks who can
  * write the configuration, reads it, and hands the spawner's part over as JSON. A bad file leaves the old extract.
+ *
+ * With `--units` it only prints the sandbox of each profile as a unit file, for `hubctl config check`.
  */
 async function main(): Promise<void> {
+  if (process.argv[2] === '--units') {
+    process.stdout.write(`${JSON.stringify(unitFiles())}\n`);
+    return;
+  }
+
   const sources = readSources(CONFIG_FILE, DROP_IN_DIRECTORIES);
   for (const path of [CONFIG_FILE, ...DROP_IN_DIRECTORIES, ...sources.map(({ file }) => file)]) requireRootOwned(path);
   const extract = spawnerConfigShape(extractOf(loadConfig()), '');
   for (const program of hookPrograms(extract)) requireRootOwned(program);
   await writeFileAtomic(CONFIG_EXTRACT, `${JSON.stringify(extract, null, 2)}\n`, { mode: 0o600 });
+}
+
+/** Of each profile as it stands in the file, by its name: what `systemd-analyze security` can judge. */
+function unitFiles(): Record<string, string> {
+  const { profile } = extractOf(loadConfig());
+  const [key, uid] = [parseKey('somebody'), 70_000];
+  return Object.fromEntries(
+    profile.map(({ name, settings }) => {
+      return [name, renderUnit(userUnitProperties({ key, uid, profile: { name, ...settings } }))];
+    }),
+  );
 }
 
 function extractOf({ accounts, server, profile }: Config): SpawnerConfig {

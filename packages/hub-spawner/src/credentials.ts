@@ -16,6 +16,8 @@ export interface ServerCredential {
   readonly root_dir?: string;
   /** Files of others that have changed since are a reason not to start; null for a home that is new. */
   readonly home_checked_at_ms: number | null;
+  /** For adapter.py. */
+  readonly command?: readonly string[];
 }
 
 /**

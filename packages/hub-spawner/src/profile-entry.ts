@@ -1,5 +1,6 @@
 import { parseBytes } from '@metalhub/config/bytes.js';
 import { parseCpuSet } from '@metalhub/config/profile-settings.js';
+import { pythonOf } from '@metalhub/config/python-of.js';
 import type { OptionConfig, OverrideConfig, ProfileConfig } from '@metalhub/config/schema.js';
 import { changesShape, type ProfileChanges, type ProfileEntry, settingsShape } from './profile-shape.js';
 
@@ -18,10 +19,9 @@ export function profileEntry(profile: ProfileConfig): ProfileEntry {
 
 /** Only what is said: keys that are left out stay so. */
 function changes(source: ProfileConfig | OverrideConfig | OptionConfig): ProfileChanges {
-  const { environment, python } = source;
-  const usedPython = environment ? `${environment.replace(/\/+$/, '')}/bin/python` : python;
   const result: Record<string, unknown> = {
-    python: usedPython,
+    python: pythonOf(source.environment, source.python),
+    command: source.command,
     default_url: source.default_url,
     root_dir: source.root_dir,
     memory_max_bytes: bytes(source.memory_max),

@@ -48,6 +48,8 @@ export const PLAIN_PROPERTIES = {
 /** Keys as in metalhub.toml, except that sizes and processors are numbers. */
 const SETTINGS = {
   python: text({ pattern: /^\/[^\s\p{Cc}%$"'\\]+$/u, max: 1024 }),
+  /** Empty for JupyterLab. */
+  command: list(text({ pattern: /^[^\p{Cc}]*$/u, max: 4096 }), 100),
   default_url: text({ pattern: /^\/[\x21-\x7e]*$/, max: 512 }),
   root_dir: text({ pattern: /^[^\p{Cc}]*$/u, max: 1024 }),
   memory_max_bytes: memoryBytes,

@@ -22,7 +22,7 @@ export const PROGRAMS = '/usr/lib/metalhub';
 
 const EPERM = 1;
 /** CLONE_NEWNS and the others of namespaces(7): all of them may be made. */
-const ALL_NAMESPACES = 0x7e02_0080n;
+export const ALL_NAMESPACES = 0x7e02_0080n;
 
 export interface SandboxInput {
   readonly key: Key;

@@ -22,6 +22,7 @@ const running: UnitValues = {
   ExecMainStatus: 0,
   MainPID: 812,
   UID: 70_001,
+  RuntimeMaxUSec: 0xffff_ffff_ffff_ffffn,
 };
 
 t.test('a running server of ours is told with everything the hub needs to know it again', async (t) => {
@@ -58,6 +59,13 @@ t.test('the base of a path is what stands in front of the user, whatever user an
   t.equal(baseOf('/user/user/user/', named), '');
   t.equal(baseOf('/jupyter/user/user/', server), '/jupyter');
   t.equal(baseOf('/a/user/b/user/anna/user/', named), '/a/user/b');
+});
+
+t.test('one whose time is limited tells when it ends', async (t) => {
+  const { status } = interpretUnit(key, server, { ...running, RuntimeMaxUSec: 60_000_000n });
+  t.equal(status.ends_at_ms, 1_700_000_060_123);
+  t.same(serverStatusShape(status, ''), status);
+  t.notOk('ends_at_ms' in interpretUnit(key, server, running).status);
 });
 
 t.test('one that has failed tells how', async (t) => {

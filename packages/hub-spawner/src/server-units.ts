@@ -9,6 +9,7 @@ import {
   userSlice,
 } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
+import { U64_INFINITY } from '@metalhub/systemd/unit-property.js';
 import type { BusValue } from '@metalhub/systemd/variant.js';
 import { isBase, type ServerStatus } from '@metalhub/wire/spawner.js';
 import { BASE_VARIABLE, PROFILE_VARIABLE, START_ID_VARIABLE } from './unit-properties.js';
@@ -16,7 +17,7 @@ import { BASE_VARIABLE, PROFILE_VARIABLE, START_ID_VARIABLE } from './unit-prope
 const UNIT_NAMES = ['LoadState', 'ActiveState', 'Transient', 'InvocationID', 'ActiveEnterTimestamp'] as const;
 const SERVICE_NAMES = [
   ...(['Environment', 'Slice', 'User', 'DynamicUser', 'ControlGroup'] as const),
-  ...(['Result', 'ExecMainCode', 'ExecMainStatus', 'MainPID', 'UID'] as const),
+  ...(['Result', 'ExecMainCode', 'ExecMainStatus', 'MainPID', 'UID', 'RuntimeMaxUSec'] as const),
 ] as const;
 const ACTIVE_STATES = [
   'active',
@@ -114,6 +115,8 @@ function statusOf(
   const invocation = Buffer.isBuffer(values.InvocationID) ? values.InvocationID.toString('hex') : '';
   const startedUsec = typeof values.ActiveEnterTimestamp === 'bigint' ? values.ActiveEnterTimestamp : 0n;
   const base = environment.get(BASE_VARIABLE);
+  const runtimeUsec = typeof values.RuntimeMaxUSec === 'bigint' ? values.RuntimeMaxUSec : U64_INFINITY;
+  const isLimited = startedUsec > 0n && runtimeUsec !== U64_INFINITY;
   const isUp = activeState === 'active' || activeState === 'reloading' || activeState === 'refreshing';
   return {
     key,
@@ -123,6 +126,7 @@ function statusOf(
     start_id: environment.get(START_ID_VARIABLE) ?? null,
     profile: environment.get(PROFILE_VARIABLE) ?? null,
     started_at_ms: isUp && startedUsec > 0n ? Number(startedUsec / 1000n) : null,
+    ...(isUp && isLimited && { ends_at_ms: Number((startedUsec + runtimeUsec) / 1000n) }),
     result: typeof values.Result === 'string' && values.Result !== '' ? values.Result : null,
     exit_status: values.ExecMainCode === 0 ? null : Number(values.ExecMainStatus),
     ...(base !== undefined && isBase(base) && { base }),

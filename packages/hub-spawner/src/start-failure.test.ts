@@ -14,6 +14,7 @@ const cases = [
   { result: 'oom-kill', status: 9, code: 'MH_ERR_SPAWN_OOM', message: 'memory' },
   { result: 'exit-code', status: 100, code: 'MH_ERR_SPAWN_JUPYTER_MISSING', message: 'not installed' },
   { result: 'exit-code', status: 101, code: 'MH_ERR_SPAWN_JUPYTER_OLD', message: 'too old' },
+  { result: 'exit-code', status: 104, code: 'MH_ERR_SPAWN_COMMAND', message: 'executed' },
   { result: 'exit-code', status: 203, code: 'MH_ERR_SPAWN_COMMAND', message: 'executed' },
   { result: 'exit-code', status: 238, code: 'MH_ERR_SPAWN_HOME', message: '/var/lib/private/metalhub/home/anna' },
   { result: 'exit-code', status: 1, code: 'MH_ERR_SPAWN_EXITED', message: '(exit-code, status 1)' },

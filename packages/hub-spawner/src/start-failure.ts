@@ -2,8 +2,14 @@ import { type ErrorDetails, MetalhubError } from '@metalhub/base/errors.js';
 import { PRIVATE_HOME_ROOT, privateHomePath } from '@metalhub/base/names.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 
-/** As in launcher.py. */
-export const LAUNCHER_EXIT = { noJupyter: 100, oldJupyter: 101, badHandover: 102, foreignFiles: 103 } as const;
+/** As in launcher.py and adapter.py. */
+export const LAUNCHER_EXIT = {
+  noJupyter: 100,
+  oldJupyter: 101,
+  badHandover: 102,
+  foreignFiles: 103,
+  noCommand: 104,
+} as const;
 /** @see systemd.exec(5), PROCESS EXIT CODES */
 const SYSTEMD_EXIT = { exec: 203, user: 217, namespace: 226, stateDirectory: 238, credentials: 243 } as const;
 
@@ -13,6 +19,8 @@ const DEBIAN_PYTHON = '/usr/bin/python3';
 export interface FailedStart {
   readonly unit: string;
   readonly python: string;
+  /** Of a profile with a command. */
+  readonly program?: string | undefined;
   readonly timeoutSec: number;
   readonly status: Pick<ServerStatus, 'key' | 'result' | 'exit_status'>;
   /** No block or no file is left where the homes are. */
@@ -25,7 +33,7 @@ export interface FailedStart {
 
 /** What a start that failed is called, from what systemd says of the service. Pure. */
 export function explainFailedStart(failed: FailedStart): MetalhubError {
-  const { unit, python, timeoutSec, status, isDiskFull, missingPath } = failed;
+  const { unit, python, timeoutSec, status, isDiskFull, missingPath, program } = failed;
   const details = { unit };
   const logs = `see: journalctl -u ${unit}`;
   if (status.result === 'timeout') {
@@ -60,6 +68,11 @@ export function explainFailedStart(failed: FailedStart): MetalhubError {
       return new MetalhubError('MH_ERR_SPAWN_REPAIR', {
         details: { ...details, path: privateHomePath(status.key), reason: FOREIGN_FILES },
         hint: `run: hubctl fix-home ${status.key}`,
+      });
+    case LAUNCHER_EXIT.noCommand:
+      return new MetalhubError('MH_ERR_SPAWN_COMMAND', {
+        details: { ...details, program: program ?? '' },
+        hint: `the profile's command begins with ${program ?? 'no program'}: it must exist and be executable by everybody`,
       });
     case SYSTEMD_EXIT.exec:
       return new MetalhubError('MH_ERR_SPAWN_COMMAND', {

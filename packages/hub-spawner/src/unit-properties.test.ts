@@ -115,6 +115,13 @@ t.test('S06: the command is constant and nothing in it is expanded', async (t) =
   t.same(exec, ['a(sasas)', [['/usr/bin/python3', argv, ['no-env-expand']]]]);
 });
 
+t.test('S06: a command of another program stays out of the unit, too', async (t) => {
+  const profile = testProfile('command = ["/opt/app", "--socket={socket}", "$HOME", "%n"]');
+  const { ExecStartEx } = valuesOf(serverUnits(input({ profile })).properties);
+  const argv = ['/usr/bin/python3', '-I', '/usr/lib/metalhub/adapter.py'];
+  t.same(ExecStartEx, ['a(sasas)', [['/usr/bin/python3', argv, ['no-env-expand']]]]);
+});
+
 t.test('S06: whatever the names are, only plain characters reach systemd', async (t) => {
   const letters = 'abcdefghijklmnopqrstuvwxyz0123456789_';
   for (let round = 0; round < 200; round++) {

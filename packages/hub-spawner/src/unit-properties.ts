@@ -27,6 +27,9 @@ import type { SpawnerConfig, SpawnerProfile } from './spawner-config.js';
 import { type UserUnitInput, userEnvironment, userUnitProperties } from './user-unit.js';
 
 export const LAUNCHER = `${PROGRAMS}/launcher.py`;
+/** Runs what is not JupyterLab. */
+const ADAPTER = `${PROGRAMS}/adapter.py`;
+const SYSTEM_PYTHON = '/usr/bin/python3';
 /** Where the launcher finds it: `$CREDENTIALS_DIRECTORY/server.json`. */
 export const CREDENTIAL_NAME = 'server.json';
 export const START_ID_VARIABLE = 'METALHUB_START_ID';
@@ -101,7 +104,8 @@ function serviceProperties({ key, server, timeouts }: ServerUnitInput, socket: s
 function commandProperties(input: ServerUnitInput): UnitProperty[] {
   const { startId, base, credentialFile, profile, timeouts } = input;
   return [
-    execStartEx([profile.python, '-I', LAUNCHER]),
+    // What else a command says is in the credential: this line is the same for all of them.
+    execStartEx(profile.command.length === 0 ? [profile.python, '-I', LAUNCHER] : [SYSTEM_PYTHON, '-I', ADAPTER]),
     pairs('LoadCredential', [[CREDENTIAL_NAME, credentialFile]]),
     envStrv('Environment', {
       ...userEnvironment(input),

@@ -163,9 +163,15 @@ async function startInHome(start: Start, isSuspect = false): Promise<{ status: S
 async function startUnits(start: Start, checkedAtMs: number | undefined): Promise<ServerStatus> {
   const { context, params, id, lease, profile, config, run } = start;
   const { key, server, start_id: startId, token, base_url } = params;
-  const { default_url, root_dir } = profile;
-  const home_checked_at_ms = checkedAtMs ?? null;
-  const credential = { token, base_url, default_url, home_checked_at_ms, ...(root_dir !== '' && { root_dir }) };
+  const { default_url, root_dir, command } = profile;
+  const credential = {
+    token,
+    base_url,
+    default_url,
+    home_checked_at_ms: checkedAtMs ?? null,
+    ...(root_dir !== '' && { root_dir }),
+    ...(command.length > 0 && { command }),
+  };
   const credentialFile = await writeCredential(id, credential);
   try {
     run.stage('unit');
@@ -249,6 +255,7 @@ async function explain({ unit, profile, config, params }: Start, status: ServerS
   return explainFailedStart({
     unit,
     python: profile.python,
+    program: profile.command[0],
     timeoutSec: config.server.start_timeout_sec,
     status,
     isDiskFull,

@@ -29,6 +29,7 @@ export function serverView(server: UserServer, config: Config, profiles: readonl
     state: state.phase,
     url: server.path,
     startedAtMs: state.phase === 'ready' ? state.startedMs : null,
+    ...(state.phase === 'ready' && state.run.endsMs !== undefined && { endsAtMs: state.run.endsMs }),
     profileTitle: profile?.title ?? server.profile,
     profileDescription: profile?.description ?? '',
     ...(state.phase === 'failed' && { failure: failureView(state.failure) }),

@@ -1,9 +1,12 @@
-import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@metalhub/config/load.js';
+import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, locateKey, readSources } from '@metalhub/config/load.js';
 import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
+import { findGroup } from '@metalhub/systemd/accounts.js';
 import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { formatConfig } from '../config-text.js';
+import { EXPOSURE_LIMIT, findExposures } from '../exposure.js';
 import { printable } from '../output.js';
+import { checkProfiles, thisMachine } from '../profile-check.js';
 import { checkCertificate } from '../tls/certificate.js';
 import { readCertificateFiles } from '../tls/install.js';
 import { findRangeProblems, readRangeFiles } from '../uid-range.js';
@@ -21,7 +24,8 @@ export const configCheck: Command = {
     if (config.tls.cert_file !== '' && process.getuid?.() === 0) {
       checkCertificate(readCertificateFiles(config.tls), Date.now());
     }
-    const files = readSources(CONFIG_FILE, DROP_IN_DIRECTORIES).map((source) => source.file);
+    const sources = readSources(CONFIG_FILE, DROP_IN_DIRECTORIES);
+    const files = sources.map((source) => source.file);
     const warnings = isNobodyAllowed(config)
       ? ['nobody may log in: no [[login]] with users or groups under allow']
       : [];
@@ -33,9 +37,19 @@ export const configCheck: Command = {
     const describe = (of: typeof found): string[] => of.map(({ text, fix }) => `${text} → ${fix}`);
     const problems = describe(found.filter(({ state }) => state === 'failed'));
     warnings.push(...describe(found.filter(({ state }) => state === 'warning')));
-    print(context, { ok: problems.length === 0, files, problems, warnings }, () =>
+    for (const { isProblem, path, reason } of await checkProfiles(config, thisMachine(hasGroup))) {
+      (isProblem ? problems : warnings).push(`${locateKey(sources, path)}: ${reason}`);
+    }
+    const profiles = findExposures();
+    for (const { profile, exposure } of profiles) {
+      if (exposure > EXPOSURE_LIMIT) {
+        warnings.push(`profile ${profile}: exposure ${exposure} is above ${EXPOSURE_LIMIT} (systemd-analyze security)`);
+      }
+    }
+    print(context, { ok: problems.length === 0, files, problems, warnings, profiles }, () =>
       [
         `${files.join(', ')}: ${problems.length === 0 ? 'no mistakes' : 'does not fit this machine'}`,
+        ...profiles.map(({ profile, exposure }) => `profile ${profile}: exposure ${exposure} of 10`),
         ...problems.map((text) => `problem: ${printable(text)}`),
         ...warnings.map((text) => `warning: ${printable(text)}`),
       ].join('\n'),
@@ -43,6 +57,10 @@ export const configCheck: Command = {
     return problems.length === 0 ? 0 : EXIT_CONFIG;
   },
 };
+
+async function hasGroup(name: string): Promise<boolean> {
+  return (await findGroup(name)) !== undefined;
+}
 
 export const configShow: Command = {
   name: 'config show',

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { loadConfig } from '@metalhub/config/load.js';
+import { pythonOf } from '@metalhub/config/python-of.js';
 import type { ProfileConfig } from '@metalhub/config/schema.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import { bool, execStartEx, str } from '@metalhub/systemd/unit-property.js';
@@ -13,7 +14,8 @@ const LAUNCHER = '/usr/lib/metalhub/launcher.py';
 export const checkJupyter: Check = async ({ manager, isRoot }) => {
   const profiles = listProfiles();
   if (!isRoot || manager === undefined) return [skipped('Jupyter', 'is looked for in a unit')];
-  return Promise.all(profiles.map((profile) => checkProfile(manager, profile)));
+  const labs = profiles.filter(({ command }) => command.length === 0);
+  return Promise.all(labs.map((profile) => checkProfile(manager, profile)));
 };
 
 function listProfiles(): readonly ProfileConfig[] {
@@ -25,10 +27,16 @@ function listProfiles(): readonly ProfileConfig[] {
   }
 }
 
-async function checkProfile(manager: Manager, { name, python }: ProfileConfig): Promise<Finding> {
+async function checkProfile(manager: Manager, profile: ProfileConfig): Promise<Finding> {
+  const { name } = profile;
+  const python = pythonOf(profile.environment, profile.python);
   const subject = `Jupyter of profile ${name}`;
   if (!existsSync(python)) {
-    return failed(subject, `${python} does not exist`, `set python of the profile, or remove it, then hubctl apply`);
+    return failed(
+      subject,
+      `${python} does not exist`,
+      `set python or environment of the profile, or remove it, then hubctl apply`,
+    );
   }
   const unit = `metalhub-doctor-${randomBytes(8).toString('hex')}.service`;
   const { result } = await manager.startTransientUnit(unit, 'fail', [

@@ -68,7 +68,7 @@ function renderText(server: ServerView): Html {
     case 'ready':
       return server.startedAtMs === null
         ? html`<p>Ready for you.</p>`
-        : html`<p>Running since ${renderTime(server.startedAtMs)}.</p>`;
+        : html`<p>Running since ${renderTime(server.startedAtMs)}.${server.endsAtMs === undefined ? undefined : html` <strong>It is stopped at ${renderTime(server.endsAtMs)}</strong>: save your work before.`}</p>`;
     case 'stop':
       return html`<p>Running programs are being ended. Your files are kept.</p>`;
     case 'failed':
