@@ -4,6 +4,7 @@ import type { Bus, BusSignal } from './bus.js';
 import type { BusCall } from './bus-calls.js';
 import { isNamed, unavailable } from './bus-errors.js';
 import { type BusSession, openBusSession } from './bus-session.js';
+import { createCallGate } from './call-gate.js';
 import { unitObjectPath } from './escape.js';
 import { createJobTable, type JobOutcome, type WaitingJob } from './manager-jobs.js';
 import { createUnitEvents } from './unit-events.js';
@@ -19,6 +20,9 @@ const MANAGER_RULE = `type='signal',sender='${SYSTEMD}',path='${MANAGER_PATH}',i
 const UNIT_CHANGES_RULE =
   `type='signal',sender='${SYSTEMD}',path_namespace='${MANAGER_PATH}/unit',interface='${PROPERTIES_INTERFACE}',` +
   `member='PropertiesChanged',arg0='${SYSTEMD}.Unit'`;
+
+/** dbus-daemon refuses a call while 128 others of the connection wait for their replies (max_replies_per_connection). */
+const CALLS_AT_ONCE = 64;
 
 export interface LinkOptions {
   readonly socketPath: string;
@@ -49,6 +53,7 @@ export class SystemdLink {
   readonly events;
   readonly #options: LinkOptions;
   readonly #jobs = createJobTable();
+  readonly #gate = createCallGate(CALLS_AT_ONCE);
   readonly #resyncListeners = new Set<() => void>();
   readonly #busesWithRules = new WeakSet<Bus>();
   #session: BusSession | undefined;
@@ -109,8 +114,11 @@ export class SystemdLink {
   }
 
   async #callSession(call: BusCall, idempotent: boolean): Promise<readonly BusValue[]> {
-    if (this.#session === undefined) throw unavailable('closed');
-    return this.#session.call(call, idempotent);
+    return await this.#gate.run(async () => {
+      call.signal?.throwIfAborted();
+      if (this.#session === undefined) throw unavailable('closed');
+      return await this.#session.call(call, idempotent);
+    });
   }
 
   async #onUp(bus: Bus): Promise<void> {
