@@ -29,6 +29,14 @@ export class JupyterServer {
     return new JupyterServer(await machine.path(`/run/metalhub/servers/${id}.sock`), base, tokenOf(key));
   }
 
+  /** A server that the hub has started: its token is in what root can read. */
+  static async ofHub(machine: Machine, key: string, server = ''): Promise<JupyterServer> {
+    const id = server === '' ? key : `${key}:${server}`;
+    const file = `/run/credentials/jupyter-${id}.service/server.json`;
+    const { token, base_url } = JSON.parse(await machine.run(['cat', file])) as { token: string; base_url: string };
+    return new JupyterServer(await machine.path(`/run/metalhub/servers/${id}.sock`), base_url, token);
+  }
+
   /** @param path below the server's address, such as `api/status` */
   request(path: string, options: { method?: string; body?: unknown; token?: string | null } = {}): Promise<Answer> {
     const token = options.token === undefined ? this.#token : options.token;

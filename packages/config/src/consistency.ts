@@ -1,5 +1,6 @@
 import { isRange } from './address-range.js';
 import { basePathMistake } from './base-path.js';
+import { parseBytes } from './bytes.js';
 import { checkProfiles } from './profile-rules.js';
 import type { Config } from './schema.js';
 
@@ -16,6 +17,10 @@ export function checkConsistency(config: Config, refuse: Refuse): void {
     refuse(['accounts', 'uid_max'], `must not be less than accounts.uid_min (${config.accounts.uid_min})`);
   }
   checkProfiles(config, refuse);
+  const ceiling = parseBytes(config.server.memory_ceiling);
+  if (ceiling !== undefined && (ceiling < 64 * 2 ** 20 || ceiling > 2 ** 50)) {
+    refuse(['server', 'memory_ceiling'], 'must lie between 64M and 1024T');
+  }
   if (config.login.length > 1) refuse(['login', 1], 'this version knows one way to log in');
 }
 

@@ -1,4 +1,4 @@
-import type { TSchema } from '@sinclair/typebox';
+import { OptionalKind, type TSchema } from '@sinclair/typebox';
 import { configSchema } from './schema.js';
 
 /** One key of the configuration as the reference page and the sample show it. */
@@ -143,7 +143,8 @@ function facts(schema: TSchema): string[] {
   const result = [`Type: ${schema['type'] === 'object' ? 'table' : String(schema['type'] ?? 'string')}`];
   const { minimum, maximum } = schema as { minimum?: number; maximum?: number };
   if (minimum !== undefined || maximum !== undefined) result.push(`from ${minimum} to ${maximum}`);
-  result.push(schema.default === undefined ? 'must be given' : `default: ${tomlValue(schema)}`);
+  if (schema.default !== undefined) result.push(`default: ${tomlValue(schema)}`);
+  else result.push(OptionalKind in schema ? 'may be left out' : 'must be given');
   return result;
 }
 
@@ -151,6 +152,7 @@ function tomlValue(schema: TSchema): string {
   const value: unknown = schema.default ?? schema['const'] ?? (schema['examples'] as unknown[] | undefined)?.[0];
   if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return JSON.stringify(value);
   if (schema['type'] === 'object') return '{}';
+  if (value === undefined && schema['type'] === 'integer') return String(schema['minimum'] ?? 0);
   return value === undefined ? '""' : JSON.stringify(value);
 }
 

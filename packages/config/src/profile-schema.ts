@@ -1,6 +1,6 @@
 import { type TOptional, type TProperties, type TSchema, Type } from '@sinclair/typebox';
 import { SETTINGS } from './profile-settings-schema.js';
-import { allowTable, closed, nameList } from './schema-parts.js';
+import { allowTable, closed, IDLE_TIMEOUT, lifeLimit, MAX_AGE, nameList } from './schema-parts.js';
 
 const NAME = '^[a-z0-9][a-z0-9_-]{0,62}$';
 const shortName = (description: string, example: string) =>
@@ -74,6 +74,8 @@ export const profileSchema = Type.Object(
       maxItems: 10,
       description: 'What users choose on the start page within the profile, as a size or an environment.',
     }),
+    idle_timeout_sec: Type.Optional(lifeLimit(`${IDLE_TIMEOUT} Without it server.idle_timeout_sec holds.`)),
+    max_age_sec: Type.Optional(lifeLimit(`${MAX_AGE} Without it server.max_age_sec holds.`)),
   },
   closed,
 );

@@ -22,3 +22,17 @@ export const bytes = (description: string, fallback: string) =>
     default: fallback,
     description: `${description} Bytes, with K, M, G or T for powers of 1024; empty for no limit.`,
   });
+
+export const IDLE_TIMEOUT =
+  'Seconds after which a server that nobody uses is stopped: no request, no open page, no kernel or terminal at work; 0 for never.';
+export const MAX_AGE =
+  'Seconds that a server may run; then it is stopped, whatever it does. Its user is warned ten minutes before, or in the last quarter of a shorter time. 0 for no limit.';
+
+/** A time after which servers end; in profiles without a default. */
+export const lifeLimit = (description: string, fallback?: number) =>
+  Type.Integer({
+    minimum: 0,
+    maximum: 31_536_000,
+    ...(fallback !== undefined && { default: fallback }),
+    description,
+  });

@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { profileSchema } from './profile-schema.js';
-import { allowTable, bytes, closed } from './schema-parts.js';
+import { allowTable, bytes, closed, IDLE_TIMEOUT, lifeLimit, MAX_AGE } from './schema-parts.js';
 
 /**
  * Every key of /etc/metalhub/metalhub.toml: description, unit, range, default. The reference page and the commented
@@ -292,6 +292,39 @@ export const configSchema = Type.Object(
           maximum: 600,
           default: 10,
           description: 'Seconds between the polite and the final signal at a stop.',
+        }),
+        idle_timeout_sec: lifeLimit(IDLE_TIMEOUT, 0),
+        max_age_sec: lifeLimit(MAX_AGE, 0),
+        concurrent_starts: Type.Integer({
+          minimum: 1,
+          maximum: 64,
+          default: 8,
+          description: 'Servers that are started at once; the others wait, and users take turns.',
+        }),
+        named_limit: Type.Integer({
+          minimum: 0,
+          maximum: 100,
+          default: 0,
+          description:
+            'Servers with a name of their own that each user may have besides the one without. They share the home; what a profile allows holds for all of a user together, too. 0 for none.',
+        }),
+        memory_ceiling: Type.String({
+          pattern: '^([0-9]{1,15}[KMGT]?)?$',
+          default: '',
+          description:
+            'Most memory that `hubctl limit` may give a server that runs. Bytes, with K, M, G or T for powers of 1024; empty for the memory of the machine.',
+        }),
+        cpu_ceiling_percent: Type.Integer({
+          minimum: 0,
+          maximum: 100_000,
+          default: 0,
+          description: 'Most processor time that it may give, in percent of one core; 0 for all cores.',
+        }),
+        tasks_ceiling: Type.Integer({
+          minimum: 16,
+          maximum: 4_000_000,
+          default: 16_384,
+          description: 'Most processes and threads that it may give.',
         }),
       },
       { ...closed, default: {}, description: "Users' servers." },

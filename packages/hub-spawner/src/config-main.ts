@@ -6,6 +6,7 @@ import { createLog } from '@metalhub/systemd/journal.js';
 import { isProgram } from './hooks.js';
 import { profileEntry } from './profile-entry.js';
 import { requireRootOwned } from './root-owned.js';
+import { serverEntry } from './server-entry.js';
 import { CONFIG_EXTRACT, type SpawnerConfig, spawnerConfigShape } from './spawner-config.js';
 import { renderUnit } from './unit-file.js';
 import { userUnitProperties } from './user-unit.js';
@@ -45,7 +46,7 @@ function unitFiles(): Record<string, string> {
 function extractOf({ accounts, server, profile }: Config): SpawnerConfig {
   return {
     accounts: { uid_min: accounts.uid_min, uid_max: accounts.uid_max },
-    server: { start_timeout_sec: server.start_timeout_sec, stop_timeout_sec: server.stop_timeout_sec },
+    server: serverEntry(server),
     profile: profile.map(profileEntry),
   };
 }

@@ -61,7 +61,37 @@ t.test('S06: what the launcher is told has a form of its own', async (t) => {
 });
 
 t.test('the table of requests is closed', async (t) => {
-  t.same(Object.keys(spawnerProtocol.requests).sort(), ['List', 'StartServer', 'Status', 'StopServer', 'Watch']);
+  const requests = ['Freeze', 'List', 'SetLimits', 'StartServer', 'Status', 'StopServer', 'Thaw', 'Watch'];
+  t.same(Object.keys(spawnerProtocol.requests).sort(), requests);
+});
+
+t.test('S03: of a server that runs three limits can be named, in whole numbers, and nothing else', async (t) => {
+  const { params: shape } = spawnerProtocol.requests.SetLimits;
+  const { key, server, start_id } = start;
+  const of = (limits: unknown) => ({ key, server, start_id, limits });
+  const good = { memory_max_bytes: 2 ** 33, cpu_quota_percent: 200, tasks_max: 500 };
+  t.same(shape(of(good), ''), of(good));
+  t.same(shape(of({}), ''), of({}));
+  const numbers = [0, -1, 1.5, 1e30, Number.NaN, Number.POSITIVE_INFINITY, 'infinity', '8G', null, true];
+  for (const name of Object.keys(good)) {
+    for (const value of numbers) t.throws(() => shape(of({ [name]: value }), ''), `${name} = ${value}`);
+  }
+  t.throws(() => shape(of({ cpu_quota_percent: 1_000_000 }), ''));
+  for (const extra of ['User', 'Slice', 'MemoryMax', 'DeviceAllow', 'profile']) {
+    t.throws(() => shape(of({ [extra]: 1 }), ''), extra);
+    t.throws(() => shape({ ...of({}), [extra]: 1 }, ''), extra);
+  }
+});
+
+t.test('S02: what is frozen or thawed is a server, by key and name', async (t) => {
+  for (const method of ['Freeze', 'Thaw'] as const) {
+    const { params: shape } = spawnerProtocol.requests[method];
+    t.same(shape({ key: 'anna', server: 'gpu' }, ''), { key: 'anna', server: 'gpu' });
+    for (const key of ['', '..', 'a-b', 'Anna', 'metalhub-proxy', null]) {
+      t.throws(() => shape({ key, server: '' }, ''), `${method} ${key}`);
+    }
+    t.throws(() => shape({ key: 'anna', server: '', unit: 'ssh.service' }, ''));
+  }
 });
 
 t.test('S01: what administrators may ask is another closed table, of which the hub has nothing', async (t) => {

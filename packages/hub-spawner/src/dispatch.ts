@@ -6,9 +6,11 @@ import type { SpawnerContext } from './context.js';
 import { answerAdoptHome } from './requests/adopt-home.js';
 import { answerAttachCommand, answerExec, answerShell, answerSignalCommand } from './requests/exec.js';
 import { answerFixHome } from './requests/fix-home.js';
+import { answerFreeze, answerThaw } from './requests/freeze.js';
 import { answerList } from './requests/list.js';
 import { createLeaseLister } from './requests/list-leases.js';
 import { answerReleaseLease } from './requests/release-lease.js';
+import { answerSetLimits } from './requests/set-limits.js';
 import { answerStartServer } from './requests/start-server.js';
 import { answerStatus } from './requests/status.js';
 import { answerStopServer } from './requests/stop-server.js';
@@ -19,6 +21,9 @@ export function spawnerHandlers(context: SpawnerContext): Handlers<SpawnerReques
   return {
     StartServer: (params, request) => answerStartServer(context, params, request),
     StopServer: (params) => answerStopServer(context, params),
+    SetLimits: (params) => answerSetLimits(context, params),
+    Freeze: (params) => answerFreeze(context, params),
+    Thaw: (params) => answerThaw(context, params),
     Status: (params) => answerStatus(context, params),
     List: () => answerList(context),
     Watch: (_params, request) => answerWatch(context, request),

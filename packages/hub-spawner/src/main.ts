@@ -34,7 +34,8 @@ import { createUserSlices } from './user-slices.js';
 declare const METALHUB_VERSION: string;
 
 const HUB_ACCOUNT = 'metalhub';
-const STARTS_AT_ONCE = 8;
+/** The hub has its own, smaller number, and lets users take turns (server.concurrent_starts). */
+const STARTS_AT_ONCE = 64;
 const STARTS_WAITING = 1000;
 
 async function main(log: Log): Promise<void> {

@@ -19,7 +19,7 @@ const MAX_CPU = 9999;
 const MAX_PROPERTY = 2 ** 50;
 
 /** null: no limit. */
-const memoryBytes = nullable(integer(MIN_MEMORY_BYTES, MAX_MEMORY_BYTES));
+export const memoryBytes = nullable(integer(MIN_MEMORY_BYTES, MAX_MEMORY_BYTES));
 const name = text({ pattern: PROFILE_NAME_PATTERN, max: 63 });
 const path = text({ pattern: /^\/[^\s\p{Cc}%$"'\\]*$/u, max: 1024 });
 const optionalPath = text({ pattern: /^(?:\/[^\s\p{Cc}%$"'\\]*)?$/u, max: 1024 });

@@ -23,6 +23,8 @@ const running: UnitValues = {
   MainPID: 812,
   UID: 70_001,
   RuntimeMaxUSec: 0xffff_ffff_ffff_ffffn,
+  StatusText: 'Idle since 2026-11-23T03:20:00Z',
+  FreezerState: 'running',
 };
 
 t.test('a running server of ours is told with everything the hub needs to know it again', async (t) => {
@@ -38,6 +40,10 @@ t.test('a running server of ours is told with everything the hub needs to know i
     started_at_ms: 1_700_000_000_123,
     result: 'success',
     exit_status: null,
+    busy: false,
+    idle_since_ms: Date.UTC(2026, 10, 23, 3, 20),
+    out_of_memory_ms: null,
+    frozen: false,
   });
   t.same(serverStatusShape(unit.status, ''), unit.status, 'and fits the protocol');
 });
@@ -76,6 +82,12 @@ t.test('one that has failed tells how', async (t) => {
     exit_status: 9,
     started_at_ms: null,
   });
+});
+
+t.test('one whose processes stand still is frozen, also while they are being stopped', async (t) => {
+  for (const state of ['frozen', 'freezing']) {
+    t.equal(interpretUnit(key, server, { ...running, FreezerState: state }).status.frozen, true, state);
+  }
 });
 
 t.test('a state that this version does not know is not taken for running', async (t) => {

@@ -12,12 +12,20 @@ import type { Manager } from '@metalhub/systemd/manager.js';
 import { U64_INFINITY } from '@metalhub/systemd/unit-property.js';
 import type { BusValue } from '@metalhub/systemd/variant.js';
 import { isBase, type ServerStatus } from '@metalhub/wire/spawner.js';
+import { parseActivity } from './activity-text.js';
 import { BASE_VARIABLE, PROFILE_VARIABLE, START_ID_VARIABLE } from './unit-properties.js';
 
-const UNIT_NAMES = ['LoadState', 'ActiveState', 'Transient', 'InvocationID', 'ActiveEnterTimestamp'] as const;
+const UNIT_NAMES = [
+  'LoadState',
+  'ActiveState',
+  'Transient',
+  'InvocationID',
+  'ActiveEnterTimestamp',
+  'FreezerState',
+] as const;
 const SERVICE_NAMES = [
   ...(['Environment', 'Slice', 'User', 'DynamicUser', 'ControlGroup'] as const),
-  ...(['Result', 'ExecMainCode', 'ExecMainStatus', 'MainPID', 'UID', 'RuntimeMaxUSec'] as const),
+  ...(['Result', 'ExecMainCode', 'ExecMainStatus', 'MainPID', 'UID', 'RuntimeMaxUSec', 'StatusText'] as const),
 ] as const;
 const ACTIVE_STATES = [
   'active',
@@ -41,6 +49,8 @@ export interface ServerUnit {
   /** The uid that its processes really have. */
   readonly uid: number;
   readonly controlGroup: string;
+  /** What the unit was given; nothing of the user's. */
+  readonly environment: ReadonlyMap<string, string>;
 }
 
 export type UnitValues = Readonly<Record<(typeof UNIT_NAMES)[number] | (typeof SERVICE_NAMES)[number], BusValue>>;
@@ -74,6 +84,7 @@ export function interpretUnit(key: Key, server: ServerName, values: UnitValues):
     mainPid: Number(values.MainPID),
     uid: Number(values.UID),
     controlGroup: String(values.ControlGroup),
+    environment,
   };
 }
 
@@ -89,6 +100,10 @@ export function absentStatus(key: Key, server: ServerName, last?: ServerStatus):
     started_at_ms: null,
     result: last?.result ?? null,
     exit_status: last?.exit_status ?? null,
+    busy: null,
+    idle_since_ms: null,
+    out_of_memory_ms: null,
+    frozen: false,
   };
 }
 
@@ -130,6 +145,8 @@ function statusOf(
     result: typeof values.Result === 'string' && values.Result !== '' ? values.Result : null,
     exit_status: values.ExecMainCode === 0 ? null : Number(values.ExecMainStatus),
     ...(base !== undefined && isBase(base) && { base }),
+    ...parseActivity(isUp ? String(values.StatusText) : ''),
+    frozen: values.FreezerState === 'frozen' || values.FreezerState === 'freezing',
   };
 }
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
 import { integer, list, object, type Shaped } from '@metalhub/base/shape.js';
 import { mergeSettings } from '@metalhub/config/profile-settings.js';
-import { type ProfileSettings, profileShape } from './profile-shape.js';
+import { memoryBytes, type ProfileSettings, profileShape } from './profile-shape.js';
 
 export const RUNTIME_DIRECTORY = '/run/metalhub-spawner';
 /** Written by hub-spawner-config, which knows TOML and the schema, so that the root daemon needs neither. */
@@ -10,7 +10,14 @@ export const CONFIG_EXTRACT = `${RUNTIME_DIRECTORY}/config.json`;
 
 export const spawnerConfigShape = object({
   accounts: object({ uid_min: integer(1000, 4_294_000_000), uid_max: integer(1000, 4_294_000_000) }),
-  server: object({ start_timeout_sec: integer(1, 3600), stop_timeout_sec: integer(1, 600) }),
+  server: object({
+    start_timeout_sec: integer(1, 3600),
+    stop_timeout_sec: integer(1, 600),
+    /** The most that SetLimits may give; null, and 0, for what the machine has. */
+    memory_ceiling_bytes: memoryBytes,
+    cpu_ceiling_percent: integer(0, 100_000),
+    tasks_ceiling: integer(16, 4_000_000),
+  }),
   profile: list(profileShape, 100),
 });
 

@@ -16,7 +16,13 @@ function input(changes: Partial<ServerUnitInput> = {}): ServerUnitInput {
     base: '/jupyter',
     credentialFile: '/run/metalhub-spawner/cred/anna/server.json',
     profile,
-    timeouts: { start_timeout_sec: 60, stop_timeout_sec: 20 },
+    timeouts: {
+      start_timeout_sec: 60,
+      stop_timeout_sec: 20,
+      memory_ceiling_bytes: null,
+      cpu_ceiling_percent: 0,
+      tasks_ceiling: 16_384,
+    },
     makesSlice: true,
     ...changes,
   };
@@ -103,7 +109,17 @@ t.test('the launcher ends a server that hangs in its stop before systemd kills i
     [1, 0.5],
   ] as const) {
     const { Environment } = valuesOf(
-      serverUnits(input({ timeouts: { start_timeout_sec: 60, stop_timeout_sec } })).properties,
+      serverUnits(
+        input({
+          timeouts: {
+            start_timeout_sec: 60,
+            stop_timeout_sec,
+            memory_ceiling_bytes: null,
+            cpu_ceiling_percent: 0,
+            tasks_ceiling: 16_384,
+          },
+        }),
+      ).properties,
     );
     t.ok(textsIn(Environment?.[1] ?? []).includes(`METALHUB_STOP_SEC=${seconds}`), `${stop_timeout_sec}`);
   }

@@ -22,6 +22,7 @@ import {
 } from '@metalhub/systemd/unit-property.js';
 import { hookProperties } from './hooks.js';
 import { limitProperties, runtimeLimit } from './limits.js';
+import { formatLimits, liveLimitsOf } from './live-limits.js';
 import { PROGRAMS } from './sandbox.js';
 import type { SpawnerConfig, SpawnerProfile } from './spawner-config.js';
 import { type UserUnitInput, userEnvironment, userUnitProperties } from './user-unit.js';
@@ -40,6 +41,9 @@ export const BASE_VARIABLE = 'METALHUB_BASE';
 const STOP_VARIABLE = 'METALHUB_STOP_SEC';
 /** That much earlier than systemd does, or after half of a short time: then the unit has not failed. */
 const STOP_AHEAD_SEC = 3;
+
+/** What the unit was started with; see live-limits.ts. */
+export const LIMITS_VARIABLE = 'METALHUB_LIMITS';
 
 const USEC_PER_SEC = 1_000_000n;
 
@@ -115,6 +119,7 @@ function commandProperties(input: ServerUnitInput): UnitProperty[] {
       METALHUB_USER: input.key,
       METALHUB_SERVER: input.server,
       [BASE_VARIABLE]: base,
+      [LIMITS_VARIABLE]: formatLimits(liveLimitsOf(profile)),
       [STOP_VARIABLE]: String(stopPatienceSec(timeouts.stop_timeout_sec)),
     }),
   ];

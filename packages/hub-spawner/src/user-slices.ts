@@ -2,6 +2,7 @@ import { type Key, userSlice } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import { U64_INFINITY, u64 } from '@metalhub/systemd/unit-property.js';
 import { LIMITS, limitValues, USUAL_WEIGHT } from './limits.js';
+import { LIVE_LIMITS, type LimitValues, mostOf } from './live-limits.js';
 import type { SpawnerProfile } from './spawner-config.js';
 
 /** Decides which start of a user's makes the user's slice, so that the slice goes when their last server has gone. */
@@ -16,6 +17,8 @@ export interface UserSlices {
    * their profiles allows. It falls back when the slice ends.
    */
   raise(key: Key, profile: SpawnerProfile): Promise<void>;
+  /** Lets the slice have the most that one of these services has now, which may be less than before. */
+  fit(key: Key, services: readonly string[]): Promise<void>;
 }
 
 export function createUserSlices(manager: Manager): UserSlices {
@@ -47,6 +50,19 @@ export function createUserSlices(manager: Manager): UserSlices {
       if (raised.length === 0) return;
       const isRuntime = true;
       await manager.setUnitProperties(slice, isRuntime, raised);
+    },
+    async fit(key, services) {
+      const present = await Promise.all(
+        services.map((service) => manager.unitProperties(service, 'Service', LIVE_LIMITS)),
+      );
+      const most = mostOf(present as unknown as LimitValues[]);
+      if (most === undefined) return;
+      const isRuntime = true;
+      await manager.setUnitProperties(
+        userSlice(key),
+        isRuntime,
+        LIVE_LIMITS.map((name) => u64(name, most[name])),
+      );
     },
   };
 }

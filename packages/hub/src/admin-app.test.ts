@@ -118,7 +118,7 @@ t.test('a named server has a path and a token of its own', async (t) => {
   t.match((await browser.get('/hub/home')).body, 'gpu-1');
   const ticket = await browser.get(`/hub/ticket?path=/user/anna/gpu-1/&state=${'ab'.repeat(32)}`);
   t.match(ticket.headers.location, '/user/anna/gpu-1/.metalhub/ticket?code=');
-  t.equal((await browser.submit('/hub/spawn', { server: 'other' })).statusCode, 404, 'a user makes none');
+  t.equal((await browser.submit('/hub/spawn', { server: 'other' })).statusCode, 409, 'a user makes none');
 });
 
 t.test('wrong requests are refused with what is wrong', async (t) => {

@@ -5,6 +5,7 @@ import { SECOND_MS } from '@metalhub/base/time.js';
 import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
 import { PROFILE_NAME_PATTERN } from '@metalhub/wire/spawner.js';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { addAdminServerRoutes } from './admin-server-routes.js';
 import { makeFastify, toMetalhubError } from './app.js';
 import type { HubContext } from './context.js';
 import { findUserByName, listUsers, type User } from './db/tables/users.js';
@@ -42,7 +43,7 @@ export async function makeAdminApp(context: HubContext): Promise<FastifyInstance
     return { users: users.map((user) => userReport(user, context.servers.find(user))) };
   });
   app.get('/admin/servers', () => ({
-    servers: context.servers.list().map((server) => serverReport(server, context.config().public_url)),
+    servers: context.servers.list().map((server) => serverReport(server, context)),
   }));
   app.get('/admin/routes', async () => Object.fromEntries(await context.proxy.getRoutes()));
   app.post('/admin/servers/start', (request, reply) => startServer(context, request, reply));
@@ -52,8 +53,9 @@ export async function makeAdminApp(context: HubContext): Promise<FastifyInstance
     const found = context.servers.get(await getUser(context, user), parseServerName(server ?? ''));
     await found.stop();
     context.log.notice('server stopped by an administrator', { user, server: found.name });
-    return serverReport(found, context.config().public_url);
+    return serverReport(found, context);
   });
+  addAdminServerRoutes(app, context, (name) => getUser(context, name));
   app.get('/admin/logs', (request, reply) => showLogs(context, request, reply));
   await app.ready();
   return app;

@@ -7,6 +7,8 @@ import type { LogsClient } from './clients/logs-client.js';
 import type { ProxyClient } from './clients/proxy-client.js';
 import type { Database } from './db/database.js';
 import type { RouteReconciler } from './routes/route-reconciler.js';
+import type { Culler } from './servers/culler.js';
+import type { LimitGrants } from './servers/limit-grants.js';
 import type { Profiles } from './servers/profiles.js';
 import type { ServerManager } from './servers/server-manager.js';
 import type { Tickets } from './tickets/tickets.js';
@@ -24,6 +26,8 @@ export interface HubContext {
   readonly login: LoginService;
   readonly profiles: Profiles;
   readonly servers: ServerManager;
+  readonly culler: Culler;
+  readonly grants: LimitGrants;
   readonly routes: RouteReconciler;
   readonly proxy: ProxyClient;
   readonly logs: LogsClient;

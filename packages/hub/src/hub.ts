@@ -17,6 +17,8 @@ import type { HubContext } from './context.js';
 import type { Database } from './db/database.js';
 import { deletePastRevocations, listRevocations } from './db/tables/revocations.js';
 import { RouteReconciler } from './routes/route-reconciler.js';
+import { Culler } from './servers/culler.js';
+import { LimitGrants } from './servers/limit-grants.js';
 import { type GroupsOf, Profiles } from './servers/profiles.js';
 import { ServerManager } from './servers/server-manager.js';
 import { serverTokens } from './tickets/server-token.js';
@@ -101,6 +103,21 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     config,
     log: log.child({ area: 'login' }),
   });
+  const culler = new Culler({
+    servers: () => servers.list(),
+    routes: () => proxy.getRoutes(),
+    config,
+    nowMs: steadyNowMs,
+    clock,
+    log: log.child({ area: 'servers' }),
+  });
+  const grants = new LimitGrants({
+    database,
+    spawner,
+    servers: () => servers.list(),
+    nowMs: steadyNowMs,
+    log: log.child({ area: 'servers' }),
+  });
   const context: HubContext = {
     config,
     base,
@@ -109,6 +126,8 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     login,
     profiles,
     servers,
+    culler,
+    grants,
     routes,
     proxy,
     logs,
@@ -122,6 +141,8 @@ export async function openHub(parts: HubParts): Promise<Hub> {
   };
   await servers.open();
   routes.request();
+  await grants.open();
+  culler.start();
   const cleanUp = async (): Promise<void> => {
     try {
       await sessions.deleteExpired();
@@ -137,6 +158,8 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     context,
     async close() {
       clearInterval(timer);
+      culler.close();
+      grants.close();
       servers.close();
       routes.close();
       await storePenalties(database, throttle, clock).catch(() => undefined);

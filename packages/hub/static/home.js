@@ -1,13 +1,24 @@
 // @ts-check
-// While a server starts or stops, the list of servers is fetched again until it has settled.
+// The list of servers is fetched again: often while one starts or stops, and now and then to tell what else happens to them.
 import { showLocalTimes } from './local-time.js';
 
 const REFRESH_MS = 2000;
+const QUIET_REFRESH_MS = 30_000;
+/** When the last answer came. */
+let refreshedMs = performance.now();
 
 async function refresh() {
   const shown = document.getElementById('servers');
   if (shown === null) return;
-  if (shown.dataset.changing !== 'yes') return;
+  const pauseMs = shown.dataset.changing === 'yes' ? REFRESH_MS : QUIET_REFRESH_MS;
+  // A page that nobody sees asks when it is seen again.
+  if (performance.now() - refreshedMs >= pauseMs - REFRESH_MS / 2 && !document.hidden) await fetchAgain(shown);
+  setTimeout(refresh, REFRESH_MS);
+}
+
+/** @param {HTMLElement} shown */
+async function fetchAgain(shown) {
+  refreshedMs = performance.now();
   try {
     const response = await fetch(location.href, { headers: { accept: 'text/html' }, redirect: 'manual' });
     if (response.type === 'opaqueredirect') location.reload(); // to the login
@@ -15,7 +26,6 @@ async function refresh() {
   } catch {
     // The hub restarts; the next try will find it.
   }
-  setTimeout(refresh, REFRESH_MS);
 }
 
 /**

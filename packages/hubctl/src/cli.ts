@@ -9,7 +9,9 @@ import { configCheck, configShow } from './commands/config.js';
 import { doctor } from './commands/doctor.js';
 import { exec } from './commands/exec.js';
 import { fixHome } from './commands/fix-home.js';
+import { freeze, thaw } from './commands/freeze.js';
 import { leases, leasesAdopt, leasesRelease } from './commands/leases.js';
+import { limit } from './commands/limit.js';
 import { logs } from './commands/logs.js';
 import { proxyStatus } from './commands/proxy-status.js';
 import { proxyDisableTcp, proxyEnableTcp } from './commands/proxy-tcp.js';
@@ -26,6 +28,9 @@ export const COMMANDS: readonly Command[] = [
   servers,
   start,
   stop,
+  limit,
+  freeze,
+  thaw,
   logs,
   exec,
   shell,
@@ -95,6 +100,7 @@ export async function runCli(
       login: values.login,
       uid: parseUid(values.uid),
       words,
+      forSec: parseDuration(values.for),
       ...streams,
     };
     return await command.run(context, operands);
@@ -125,6 +131,7 @@ function parse(argv: readonly string[]) {
         check: { type: 'boolean' },
         login: { type: 'string' },
         uid: { type: 'string' },
+        for: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean' },
       },
@@ -146,7 +153,8 @@ function findCommand(
   const operands = [...positionals.slice(command.name.split(' ').length), ...(command.takesWords === true ? [] : rest)];
   const lacksWords = command.takesWords === true && rest.length === 0;
   const isLeftOut = command.isOptional === true && operands.length === 0;
-  if ((operands.length !== command.operands.length && !isLeftOut) || lacksWords) {
+  const isMore = command.isRepeated === true && operands.length > command.operands.length;
+  if ((operands.length !== command.operands.length && !isLeftOut && !isMore) || lacksWords) {
     throw usageError(`usage: hubctl ${synopsis(command)}`);
   }
   return { command, operands };
@@ -172,6 +180,15 @@ function parseUid(text: string | undefined): number | undefined {
   return Number(text);
 }
 
+const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
+
+function parseDuration(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const [, count, unit] = /^([1-9][0-9]{0,7})([smhd])$/.exec(text) ?? [];
+  if (unit === undefined) throw usageError('--for takes a time like 90m, 2h or 1d');
+  return Number(count) * SECONDS[unit as keyof typeof SECONDS];
+}
+
 function synopsis(command: Command): string {
   const flags: Readonly<Record<string, string>> = {
     follow: ' [-f]',
@@ -183,7 +200,8 @@ function synopsis(command: Command): string {
     command.isOptional === true ? ` [<${operand}>]` : ` <${operand}>`,
   );
   const words = command.takesWords === true ? ' -- <command…>' : '';
-  return `${command.name}${operands.join('')}${options.join('')}${words}`;
+  const more = command.isRepeated === true ? ' …' : '';
+  return `${command.name}${operands.join('')}${more}${options.join('')}${words}`;
 }
 
 export function usage(): string {

@@ -23,12 +23,14 @@ export interface Context {
   uid: number | undefined;
   /** What follows `--`. */
   words: readonly string[];
+  /** `--for`, in seconds. */
+  forSec: number | undefined;
   stdout: (text: string) => void;
   stderr: (text: string) => void;
 }
 
 /** What some commands take beside `--json`, as typed. */
-export const OPTIONS = ['follow', 'lines', 'server', 'profile', 'home-is-gone', 'check', 'login', 'uid'] as const;
+export const OPTIONS = ['follow', 'lines', 'server', 'profile', 'home-is-gone', 'check', 'login', 'uid', 'for'] as const;
 
 export interface Command {
   /** As typed, e.g. `config check`. */
@@ -37,6 +39,8 @@ export interface Command {
   operands: readonly string[];
   /** The operands may be left out, all together. */
   isOptional?: boolean;
+  /** The last one may be given more than once. */
+  isRepeated?: boolean;
   summary: string;
   /** A command line of its own follows behind `--`. */
   takesWords?: boolean;

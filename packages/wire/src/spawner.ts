@@ -1,5 +1,6 @@
 import { IDENTITY_PATTERN, type Identity, isKey, isServerName, type ServerName } from '@metalhub/base/names.js';
 import {
+  boolean,
   guarded,
   integer,
   list,
@@ -70,8 +71,25 @@ export const serverStatusShape = object({
   exit_status: nullable(integer(0, 255)),
   /** Below which base it serves, as {@link baseOf} has it; absent when the unit is not loaded. */
   base: optional(text({ pattern: BASE_PATTERN, max: 4096 })),
+  /** Whether something is at work in it with nobody looking, a kernel above all, as it says itself; null when it does not say. */
+  busy: nullable(boolean()),
+  /** Milliseconds since the epoch when something last was, as it says itself; null while it is busy, or does not say. */
+  idle_since_ms: nullable(integer(0, Number.MAX_SAFE_INTEGER)),
+  /** Milliseconds since the epoch when a program of it was last ended for want of memory, as it says itself; null for never. */
+  out_of_memory_ms: nullable(integer(0, Number.MAX_SAFE_INTEGER)),
+  /** Its processes stand still (FreezeUnit). */
+  frozen: boolean(),
 });
 export type ServerStatus = Shaped<typeof serverStatusShape>;
+
+/** What a server that runs may use; what is left out is as it was at its start. */
+export const serverLimitsShape = object({
+  memory_max_bytes: optional(integer(64 * 2 ** 20, 2 ** 50)),
+  /** Processor time in percent of one core. */
+  cpu_quota_percent: optional(integer(1, 100_000)),
+  tasks_max: optional(integer(16, 4_000_000)),
+});
+export type ServerLimits = Shaped<typeof serverLimitsShape>;
 
 /** What is being done, in this order; the hub turns each into a sentence. `repair` only when files in the home need it. */
 export const START_STAGES = ['account', 'home', 'repair', 'unit', 'waiting'] as const;
@@ -102,6 +120,28 @@ export const spawnerProtocol = defineProtocol({
     },
     /** Answered when the unit is gone. A start under way is cancelled. A server that does not run is fine. */
     StopServer: {
+      params: object({ key, server }),
+      result: serverStatusShape,
+      event: noEvents,
+    },
+    /** Changes what a server that runs may use, up to what root's configuration allows; nothing else of it changes. */
+    SetLimits: {
+      params: object({
+        key,
+        server,
+        start_id: text({ pattern: /^[0-9a-f]{32}$/, max: 32 }),
+        limits: serverLimitsShape,
+      }),
+      result: object({}),
+      event: noEvents,
+    },
+    /** Lets the processes of a server stand still, answered when they do. One that does already is fine. */
+    Freeze: {
+      params: object({ key, server }),
+      result: serverStatusShape,
+      event: noEvents,
+    },
+    Thaw: {
       params: object({ key, server }),
       result: serverStatusShape,
       event: noEvents,

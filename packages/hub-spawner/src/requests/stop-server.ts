@@ -25,6 +25,8 @@ export async function stopServer(context: SpawnerContext, key: Key, server: Serv
   const before = await context.watch.refresh(key, server);
   if (before.ownership === 'foreign') throw new MetalhubError('MH_ERR_SPAWN_UNIT_FOREIGN', { details: { unit } });
   if (before.ownership === 'absent') return before.status;
+  // systemd refuses to stop what stands still.
+  if (before.status.frozen) await context.manager.thawUnit(unit);
   await stopUnits(context, id);
   const last = await context.watch.refresh(key, server);
   if (last.status.active_state === 'failed') await resetFailed(context, unit);

@@ -26,6 +26,17 @@ export class SpawnerClient {
     return this.#use((client) => client.call('StopServer', { key, server }, { timeoutMs }));
   }
 
+  /** @throws {MH_ERR_SPAWN_NOT_RUNNING} {MH_ERR_SPAWN_LIMIT} */
+  async setLimits(request: ParamsOf<SpawnerRequests, 'SetLimits'>): Promise<void> {
+    await this.#use((client) => client.call('SetLimits', request, { timeoutMs: SHORT_TIMEOUT_MS }));
+  }
+
+  /** @throws {MH_ERR_SPAWN_NOT_RUNNING} */
+  setFrozen({ key, server }: ServerRef, isFrozen: boolean): Promise<ServerStatus> {
+    const method = isFrozen ? 'Freeze' : 'Thaw';
+    return this.#use((client) => client.call(method, { key, server }, { timeoutMs: SHORT_TIMEOUT_MS }));
+  }
+
   getStatus({ key, server }: ServerRef): Promise<ServerStatus> {
     return this.#use((client) => client.call('Status', { key, server }, { timeoutMs: SHORT_TIMEOUT_MS }));
   }

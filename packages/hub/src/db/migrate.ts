@@ -4,9 +4,10 @@ import type { Database } from './database.js';
 import { init } from './migrations/001-init.js';
 import { base } from './migrations/002-base.js';
 import { choices } from './migrations/003-choices.js';
+import { serverLife } from './migrations/004-server-life.js';
 
 /** In order; the position is the version, from 1. */
-export const MIGRATIONS: readonly string[] = [init, base, choices];
+export const MIGRATIONS: readonly string[] = [init, base, choices, serverLife];
 
 /**
  * Brings the schema to the newest version, each step one transaction with a copy of the file made before it.

@@ -14,16 +14,20 @@ const PAUSE_MS = 500;
 
 export interface StartCallbacks {
   onStage: (stage: StartEvent['stage']) => void;
+  /** How many other starts come before this one, while it has to wait. */
+  onAhead: (ahead: number) => void;
+  /** Ends the wait for its turn. */
+  signal: AbortSignal;
   /** Asked before a further attempt. */
   isStillWanted: () => boolean;
 }
 
 /**
- * Asks the spawner to start a server and waits for the unit to be ready.
+ * Asks the spawner, when it is its turn, to start a server and waits for the unit to be ready.
  * @throws {MetalhubError} the spawner's own error, or MH_ERR_WIRE_*
  */
 export async function askToStart(
-  { spawner, tokens, config, sleep }: ServerServices,
+  { spawner, tokens, config, sleep, queue }: ServerServices,
   subject: { user: User; server: ServerName; path: string; run: Run; chosen: ChosenProfile },
   callbacks: StartCallbacks,
 ): Promise<ServerStatus> {
@@ -41,13 +45,18 @@ export async function askToStart(
   };
   // The spawner has its own time-out; this one is for a spawner that hangs.
   const timeoutMs = (config().server.start_timeout_sec + 60) * SECOND_MS;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await spawner.startServer(request, ({ stage }) => callbacks.onStage(stage), timeoutMs);
-    } catch (error) {
-      if (!isLost(error) || attempt === ATTEMPTS || !callbacks.isStillWanted()) throw error;
-      await sleep(PAUSE_MS * attempt);
+  const leave = await queue.enter(user.id, callbacks.signal, callbacks.onAhead);
+  try {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await spawner.startServer(request, ({ stage }) => callbacks.onStage(stage), timeoutMs);
+      } catch (error) {
+        if (!isLost(error) || attempt === ATTEMPTS || !callbacks.isStillWanted()) throw error;
+        await sleep(PAUSE_MS * attempt);
+      }
     }
+  } finally {
+    leave();
   }
 }
 

@@ -1,13 +1,17 @@
 import { type ErrorCode, MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
+import type { ServerName } from '@metalhub/base/names.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { LogLine } from '@metalhub/wire/logs.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 import type { LogQuery, LogsClient } from '../clients/logs-client.js';
 import type { Failure } from '../db/tables/servers.js';
+import type { User } from '../db/tables/users.js';
 import { findHint } from './hints.js';
 import { sentence } from './progress.js';
 import { redactLine } from './redact.js';
+import type { ServerServices } from './server-services.js';
+import type { Run } from './server-state.js';
 
 /** So many of the unit's last lines are shown. */
 const SHOWN_LINES = 30;
@@ -94,4 +98,13 @@ export async function readLastLines(
     .slice(-SHOWN_LINES)
     .map(({ message }) => redactLine(message, options.secrets).slice(0, MAX_LINE_LENGTH));
   return { lines: shown, isComplete };
+}
+
+/** {@link readLastLines} of one run of a server. */
+export function lastLinesOf(
+  { logs, tokens, log }: Pick<ServerServices, 'logs' | 'tokens' | 'log'>,
+  { user: { key }, name: server }: { readonly user: Pick<User, 'key'>; readonly name: ServerName },
+  { startId, invocationId, requestedMs: sinceMs }: Run,
+): Promise<LastLines> {
+  return readLastLines(logs, { key, server, invocationId }, { secrets: [tokens(key, server, startId)], sinceMs, log });
 }

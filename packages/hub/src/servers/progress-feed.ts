@@ -1,5 +1,5 @@
 import type { ProgressEvent } from '../web/pages/views.js';
-import { type StartStage, stageEvent } from './progress.js';
+import { queuedEvent, type StartStage, stageEvent } from './progress.js';
 
 export type ProgressListener = (event: ProgressEvent) => void;
 
@@ -21,7 +21,17 @@ export class ProgressFeed {
   step(stage: StartStage): void {
     // A start that is asked for again goes through its stages again; what is behind it has been said.
     if (this.#steps.some((event) => event.stage === stage)) return;
-    const event = stageEvent(stage);
+    this.#tell(stageEvent(stage));
+  }
+
+  /** How many starts come first; each time it replaces what was said before. */
+  queued(ahead: number): void {
+    const event = queuedEvent(ahead);
+    this.#steps = this.#steps.filter(({ stage }) => stage !== event.stage);
+    this.#tell(event);
+  }
+
+  #tell(event: ProgressEvent): void {
     this.#steps.push(event);
     for (const listener of this.#listeners) listener(event);
   }

@@ -18,6 +18,13 @@ export function stageEvent(stage: StartStage): ProgressEvent {
   return { ...STAGES[stage], stage };
 }
 
+/** @param ahead how many starts come before this one */
+export function queuedEvent(ahead: number): ProgressEvent {
+  const others = ahead === 1 ? 'one other start' : `${ahead} other starts`;
+  const message = ahead === 0 ? 'Waiting for a free place: yours is the next start' : `Waiting for ${others}`;
+  return { progress: 5, stage: 'queued', message };
+}
+
 export function readyEvent(url: string): ProgressEvent {
   return { progress: 100, stage: 'ready', ready: true, message: `Server ready at ${url}`, url };
 }

@@ -3,12 +3,14 @@ import { type ServerName, serverId, serviceUnit } from '@metalhub/base/names.js'
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { RouteRequest } from '@metalhub/wire/proxy-api.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
-import { listStoredServers } from '../db/tables/servers.js';
+import { deleteServer, listStoredServers } from '../db/tables/servers.js';
 import type { User } from '../db/tables/users.js';
+import { parseNewServerName } from '../names/new-server-name.js';
 import type { WantedProfile } from './profiles.js';
 import type { ServerServices } from './server-services.js';
 import { isAtRest } from './server-state.js';
 import { SpawnerWatch } from './spawner-watch.js';
+import { StartQueue } from './start-queue.js';
 import { UserServer } from './user-server.js';
 
 const DEFAULT_SERVER = '' as ServerName;
@@ -25,8 +27,9 @@ export class ServerManager {
   #isSettled = false;
   #expectedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(services: Omit<ServerServices, 'onRest'>) {
-    this.#services = { ...services, onRest: () => this.#watch.adjust() };
+  constructor(services: Omit<ServerServices, 'onRest' | 'queue'>) {
+    const queue = new StartQueue(() => services.config().server.concurrent_starts);
+    this.#services = { ...services, queue, onRest: () => this.#watch.adjust() };
     this.#watch = new SpawnerWatch({
       spawner: services.spawner,
       isNeeded: () => this.list().some(({ state }) => !isAtRest(state)),
@@ -57,6 +60,7 @@ export class ServerManager {
 
   close(): void {
     this.#watch.close();
+    this.#services.queue.close();
   }
 
   /** The servers that run, are about to, or failed. */
@@ -113,6 +117,40 @@ export class ServerManager {
     void spawner.getStatus({ key: user.key, server: name }).catch((error: unknown) => {
       log.debug('hub-spawner could not be called ahead', { err: error });
     });
+  }
+
+  /**
+   * Starts a server that its user wants, a new named one too.
+   * @throws {MH_ERR_HUB_SERVER_NAME} {MH_ERR_HUB_SERVER_LIMIT} {MH_ERR_HUB_DATABASE}
+   */
+  async startOwn(user: User, name: string, wanted: WantedProfile = {}): Promise<UserServer> {
+    const known = this.listOf(user).find((server) => server.name === name);
+    if (known !== undefined) return await this.start(user, known.name, wanted);
+    const limit = this.#services.config().server.named_limit;
+    const newName = parseNewServerName(name);
+    if (this.listOf(user).length > limit) throw new MetalhubError('MH_ERR_HUB_SERVER_LIMIT', { details: { limit } });
+    return await this.start(user, newName, wanted);
+  }
+
+  /**
+   * Forgets a named server; what lies in the home stays.
+   * @throws {MH_ERR_HUB_SERVER_ACTIVE} {MH_ERR_HUB_BAD_REQUEST} it is the default server {MH_ERR_HUB_DATABASE}
+   */
+  async remove({ user, name, state }: UserServer): Promise<void> {
+    if (name === DEFAULT_SERVER) {
+      throw new MetalhubError('MH_ERR_HUB_BAD_REQUEST', { details: { reason: 'only named servers are deleted' } });
+    }
+    if (!isAtRest(state)) throw new MetalhubError('MH_ERR_HUB_SERVER_ACTIVE');
+    await this.#services.database.write((transaction) => deleteServer(transaction, user.id, name));
+    this.#servers.delete(idOf(user, name));
+    this.#services.log.notice('server deleted', { user: user.name, server: name });
+  }
+
+  /** Lets the processes of a server stand still, or go on. @throws {MH_ERR_SPAWN_NOT_RUNNING} */
+  async setFrozen(server: UserServer, isFrozen: boolean): Promise<void> {
+    const { spawner, log } = this.#services;
+    server.seen(await spawner.setFrozen({ key: server.user.key, server: server.name }, isFrozen), true);
+    log.notice(isFrozen ? 'server frozen' : 'server thawed', { user: server.user.name, server: server.name });
   }
 
   /** Routes of servers that run, by prefix. */
@@ -195,5 +233,9 @@ function goneStatus({ user, name }: UserServer): ServerStatus {
     started_at_ms: null,
     result: null,
     exit_status: null,
+    busy: null,
+    idle_since_ms: null,
+    out_of_memory_ms: null,
+    frozen: false,
   };
 }

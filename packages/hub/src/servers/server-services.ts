@@ -7,6 +7,7 @@ import type { Database } from '../db/database.js';
 import type { RouteReconciler } from '../routes/route-reconciler.js';
 import type { ServerTokens } from '../tickets/server-token.js';
 import type { Profiles } from './profiles.js';
+import type { StartQueue } from './start-queue.js';
 
 /** What servers need of the rest of the hub. */
 export interface ServerServices {
@@ -15,6 +16,7 @@ export interface ServerServices {
   readonly logs: LogsClient;
   readonly routes: Pick<RouteReconciler, 'publish' | 'withdraw' | 'request'>;
   readonly tokens: ServerTokens;
+  readonly queue: StartQueue;
   readonly config: () => Config;
   readonly profiles: Profiles;
   /** Of the paths of servers that are started now. */

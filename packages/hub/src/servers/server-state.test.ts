@@ -28,6 +28,10 @@ function seen(active_state: ServerStatus['active_state'], more: Partial<ServerSt
     started_at_ms: 9,
     result: null,
     exit_status: null,
+    busy: null,
+    idle_since_ms: null,
+    out_of_memory_ms: null,
+    frozen: false,
     ...more,
   };
   return { type: 'seen', status, nowMs: 7, failure };

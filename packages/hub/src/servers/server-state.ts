@@ -1,12 +1,15 @@
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
-import type { Failure } from '../db/tables/servers.js';
+import type { Failure, OwnEnd } from '../db/tables/servers.js';
 
 /**
  * The life of one server as the hub sees it. Pure: what happened comes in as an event, the next state comes out; an
  * event that does not fit (a late message about an earlier start) leaves the state as it is.
  */
 export type ServerState =
-  | { readonly phase: 'stopped' }
+  | {
+      readonly phase: 'stopped' /** Why the hub has ended it, until the next start. */;
+      readonly own?: OwnEnd | undefined;
+    }
   | { readonly phase: 'failed'; readonly failure: Failure }
   | Spawning
   | Ready
@@ -41,9 +44,11 @@ export type ServerEvent =
   | { readonly type: 'became-ready'; readonly startId: string; readonly run: Run; readonly startedMs: number }
   | { readonly type: 'start-failed'; readonly startId: string; readonly failure: Failure }
   | { readonly type: 'caller-lost'; readonly startId: string }
+  /** A start that an earlier process of the hub asked for is asked for again. */
+  | { readonly type: 'resumed' }
   | { readonly type: 'stop-requested' }
   | { readonly type: 'stop-failed' }
-  | { readonly type: 'stopped' }
+  | { readonly type: 'stopped'; readonly own?: OwnEnd | undefined }
   | { readonly type: 'seen'; readonly status: ServerStatus; readonly nowMs: number; readonly failure: Failure };
 
 export const STOPPED: ServerState = { phase: 'stopped' };
@@ -61,6 +66,8 @@ export function nextState(state: ServerState, event: ServerEvent): ServerState {
       return { phase: 'failed', failure: event.failure };
     case 'caller-lost':
       return state.phase === 'spawn' && state.run.startId === event.startId ? { ...state, isOurs: false } : state;
+    case 'resumed':
+      return state.phase === 'spawn' ? { ...state, isOurs: true } : state;
     case 'stop-requested':
       if (state.phase === 'stop') return state.isOurs ? state : { ...state, isOurs: true };
       if (isAtRest(state)) return state;
@@ -68,7 +75,7 @@ export function nextState(state: ServerState, event: ServerEvent): ServerState {
     case 'stop-failed':
       return state.phase === 'stop' ? state.before : state;
     case 'stopped':
-      return STOPPED;
+      return event.own === undefined ? STOPPED : { phase: 'stopped', own: event.own };
     case 'seen':
       return stateAfterSeen(state, event);
   }

@@ -1,25 +1,29 @@
 import { randomBytes } from 'node:crypto';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { type ServerName, serverId, serviceUnit } from '@metalhub/base/names.js';
-import { SECOND_MS } from '@metalhub/base/time.js';
+import { MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import type { RouteRequest } from '@metalhub/wire/proxy-api.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
-import { type Failure, type StoredServer, storeServer } from '../db/tables/servers.js';
+import { type Failure, type OwnEnd, type StoredServer, storeServer } from '../db/tables/servers.js';
 import type { User } from '../db/tables/users.js';
 import { serverPath } from '../names/server-url.js';
 import type { ProgressEvent } from '../web/pages/views.js';
 import { askToStart, isLost } from './ask-spawner.js';
-import { endOf, explainsItself, failureOf, type LastLines, NO_LINES, readLastLines, withLastLines } from './failure.js';
+import { endOf, explainsItself, failureOf, lastLinesOf, NO_LINES, withLastLines } from './failure.js';
+import type { LifeSpan } from './life-span.js';
 import type { ChosenProfile, Remembered } from './profiles.js';
 import { failedEvent, readyEvent, stoppedEvent } from './progress.js';
 import { ProgressFeed, type ProgressListener } from './progress-feed.js';
 import { isPublished, serverRoute } from './server-route.js';
 import type { ServerServices } from './server-services.js';
 import { isAtRest, nextState, type Run, runOf, type ServerEvent, type ServerState, STOPPED } from './server-state.js';
+import { recordedState, restoredState } from './stored-state.js';
 
 /** So long a server that runs is kept from being called ready while the proxy does not answer, as when it is being restarted. */
 const ROUTE_PATIENCE_MS = 30 * SECOND_MS;
 const ROUTE_PAUSE_MS = 500;
+/** A start that was asked for so long ago is not taken up by a hub that was away. */
+const RESUME_MS = 10 * MINUTE_MS;
 
 /** One server of one user: starts and stops it, and follows what happens to its unit. */
 export class UserServer {
@@ -35,6 +39,8 @@ export class UserServer {
   /** Resolves when the start of this process has ended: true when a unit may be there. */
   #starting: Promise<boolean> | undefined;
   #stopping: Promise<void> | undefined;
+  /** Of the start that waits for its turn. */
+  #cancel = new AbortController();
   /** The unit runs and its route is being made: the route is wanted before the state is ready. */
   #opening: Run | undefined;
   /**
@@ -43,6 +49,10 @@ export class UserServer {
    */
   #openStartId: string | undefined;
   #isProvisional = false;
+  /** What the spawner said of the unit the last time; set here only. */
+  lastStatus: ServerStatus | undefined;
+  /** When it will be ended, while it runs; the culler's. */
+  lifeSpan: LifeSpan | undefined;
 
   constructor(services: ServerServices, user: User, name: ServerName, stored?: StoredServer) {
     this.#services = services;
@@ -84,6 +94,11 @@ export class UserServer {
     return this.#isProvisional;
   }
 
+  /** Its processes stand still, because an administrator wants it. */
+  get isFrozen(): boolean {
+    return this.#state.phase === 'ready' && this.lastStatus?.frozen === true;
+  }
+
   /** What there is to tell of the present state, oldest first. */
   get progress(): readonly ProgressEvent[] {
     if (this.#state.phase === 'ready') return [readyEvent(this.path)];
@@ -98,6 +113,8 @@ export class UserServer {
 
   /** The route that the proxy should have; `undefined` for none. */
   get wantedRoute(): RouteRequest | undefined {
+    // A frozen server takes connections and answers none: its visitors are told so by the hub instead.
+    if (this.isFrozen) return undefined;
     const run = this.#state.phase === 'ready' ? this.#state.run : this.#opening;
     return run === undefined ? undefined : this.#routeOf(run);
   }
@@ -119,12 +136,13 @@ export class UserServer {
 
   /**
    * Stops the server, and a start of it.
+   * @param own why the hub does it by itself
    * @throws {MetalhubError} the spawner could not stop it; it is then shown as it was before
    */
-  async stop(): Promise<void> {
+  async stop(own?: OwnEnd): Promise<void> {
     await this.#accepting?.catch(() => undefined);
     if (isAtRest(this.#state)) return;
-    this.#stopping ??= this.#runStop().finally(() => {
+    this.#stopping ??= this.#runStop(own).finally(() => {
       this.#stopping = undefined;
     });
     await this.#stopping;
@@ -139,12 +157,21 @@ export class UserServer {
       return;
     }
     this.#isProvisional = false;
+    const wasFrozen = this.isFrozen;
+    this.lastStatus = status;
+    if (this.isFrozen !== wasFrozen) this.#services.routes.request();
     if (isAtRest(this.#state) && status.start_id !== this.#openStartId) return;
     const nowMs = this.#services.clock.nowMs();
     const before = this.#state;
     const failure = endOf(status, nowMs, before.phase === 'spawn' ? 'start' : 'run');
     // After a reboot nothing is left of what the database remembers; that is no failure of the server.
     const isForgotten = wasProvisional && status.active_state === 'inactive' && status.result === null;
+    if (isForgotten && before.phase === 'spawn' && nowMs - before.run.requestedMs < RESUME_MS) {
+      // It waited for its turn, here or at the spawner, when this process ended.
+      this.#apply({ type: 'resumed' });
+      this.#starting = this.#runStart(before.run, undefined);
+      return;
+    }
     this.#apply(isForgotten ? { type: 'stopped' } : { type: 'seen', status, nowMs, failure });
     void this.#follow(before, status, failure); // it logs its own failure
   }
@@ -180,7 +207,7 @@ export class UserServer {
       return;
     }
     log.warning('server ended by itself', { ...this.#fields(), code: failure.code, reason: failure.message });
-    const told = withLastLines(failure, await this.#lastLines(run), this.unit);
+    const told = withLastLines(failure, await lastLinesOf(this.#services, this, run), this.unit);
     if (this.#state !== ended) return;
     this.#state = { phase: 'failed', failure: told };
     this.#feed.finish(failedEvent(told));
@@ -211,14 +238,19 @@ export class UserServer {
     this.#starting = this.#runStart(run, chosen);
   }
 
-  async #runStart(run: Run, chosen: ChosenProfile): Promise<boolean> {
+  async #runStart(run: Run, wanted: ChosenProfile | undefined): Promise<boolean> {
     const { user, name: server } = this;
+    if (!this.#isSpawning(run.startId)) return false;
+    this.#cancel = new AbortController();
     try {
+      const chosen = wanted ?? (await this.#services.profiles.choose(user, { profile: run.profile }, this.#remembered));
       const status = await askToStart(
         this.#services,
         { user, server, path: this.#runPath, run, chosen },
         {
           onStage: (stage) => this.#isSpawning(run.startId) && this.#feed.step(stage),
+          onAhead: (ahead) => this.#isSpawning(run.startId) && this.#feed.queued(ahead),
+          signal: this.#cancel.signal,
           isStillWanted: () => this.#isSpawning(run.startId),
         },
       );
@@ -233,6 +265,7 @@ export class UserServer {
   /** The unit runs: makes the route, then the server is ready. */
   async #open(startId: string, status: ServerStatus): Promise<void> {
     const { clock, log, sleep, routes } = this.#services;
+    this.lastStatus = status;
     const run = runOf(status, clock.nowMs());
     const route = run && this.#routeOf(run);
     if (run === undefined || route === undefined) {
@@ -277,7 +310,7 @@ export class UserServer {
       return;
     }
     const invocationId = this.#state.phase === 'spawn' ? this.#state.run.invocationId : null;
-    const last = explainsItself(error) ? NO_LINES : await this.#lastLines({ ...run, invocationId });
+    const last = explainsItself(error) ? NO_LINES : await lastLinesOf(this.#services, this, { ...run, invocationId });
     const failure = failureOf(error, last, clock.nowMs(), this.unit);
     if (!this.#isSpawning(run.startId)) return;
     if (!isLost(error)) this.#openStartId = undefined;
@@ -287,11 +320,12 @@ export class UserServer {
     await this.#storeOrLog();
   }
 
-  async #runStop(): Promise<void> {
+  async #runStop(own: OwnEnd | undefined): Promise<void> {
     const { spawner, routes, config, log } = this.#services;
     const starting = this.#state.phase === 'spawn' ? this.#starting : undefined;
     this.#apply({ type: 'stop-requested' });
     if (this.#state.phase !== 'stop') return;
+    this.#cancel.abort(new MetalhubError('MH_ERR_SPAWN_CANCELLED'));
     const { startId } = this.#state.run;
     const ref = { key: this.user.key, server: this.name };
     const timeoutMs = (config().server.stop_timeout_sec + 30) * SECOND_MS;
@@ -310,7 +344,7 @@ export class UserServer {
       throw error;
     }
     this.#openStartId = undefined;
-    this.#apply({ type: 'stopped' });
+    this.#apply({ type: 'stopped', own });
     this.#feed.finish(stoppedEvent());
     log.notice('server stopped', this.#fields());
     await this.#storeOrLog();
@@ -326,43 +360,22 @@ export class UserServer {
     }
   }
 
-  #lastLines(run: Run): Promise<LastLines> {
-    const { logs, tokens, log } = this.#services;
-    const query = { key: this.user.key, server: this.name, invocationId: run.invocationId };
-    const secrets = [tokens(this.user.key, this.name, run.startId)];
-    return readLastLines(logs, query, { secrets, sinceMs: run.requestedMs, log });
-  }
-
   #routeOf(run: Run): RouteRequest | undefined {
     return serverRoute(this.user, this.name, run, this.#services.tokens);
   }
 
-  #restore({ startId, profile, requestedMs, startedMs, failure }: StoredServer): void {
-    if (startId === null) {
-      if (failure !== null) this.#state = { phase: 'failed', failure };
-      return;
-    }
-    const run = { startId, profile, requestedMs: requestedMs ?? 0, invocationId: null };
+  #restore(stored: StoredServer): void {
+    this.#state = restoredState(stored);
+    if (isAtRest(this.#state)) return;
     this.#isProvisional = true;
-    this.#state = startedMs === null ? { phase: 'spawn', run, isOurs: false } : { phase: 'ready', run, startedMs };
+    this.#openStartId = this.#state.run.startId;
     this.#feed.begin();
   }
 
   async #store(): Promise<void> {
-    const state = this.#state;
-    const run = isAtRest(state) ? undefined : state.run;
-    await this.#services.database.write((transaction) =>
-      storeServer(transaction, this.user.id, {
-        name: this.name,
-        profile: run?.profile ?? this.#remembered.profile,
-        choices: this.#remembered.choices,
-        base: this.#base,
-        startId: run?.startId ?? null,
-        requestedMs: run?.requestedMs ?? null,
-        startedMs: state.phase === 'ready' ? state.startedMs : null,
-        failure: state.phase === 'failed' ? state.failure : null,
-      }),
-    );
+    const rest = { name: this.name, base: this.#base, ...this.#remembered };
+    const record = recordedState(this.#state, rest);
+    await this.#services.database.write((transaction) => storeServer(transaction, this.user.id, record));
   }
 
   /** What happened has happened; the spawner's list corrects the database at the next start of the hub. */
@@ -375,6 +388,7 @@ export class UserServer {
   #apply(event: ServerEvent): void {
     const before = this.#state;
     this.#state = nextState(before, event);
+    if (this.#state.phase !== 'ready') this.lifeSpan = undefined;
     if (isAtRest(this.#state) && !isAtRest(before)) this.#services.onRest();
   }
 

@@ -7,8 +7,10 @@ import {
 import { createServer, type Server } from 'node:net';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
+import { serverId } from '@metalhub/base/names.js';
 import { type LogLine, logsProtocol } from '@metalhub/wire/logs.js';
 import { type PamOutcome, pamProtocol } from '@metalhub/wire/pam.js';
+import type { ParamsOf } from '@metalhub/wire/protocol.js';
 import type { RouteReport, RouteRequest } from '@metalhub/wire/proxy-api.js';
 import { serveOnce } from '@metalhub/wire/serve-once.js';
 import { type Handlers, type RequestContext, serveWire } from '@metalhub/wire/server.js';
@@ -34,6 +36,7 @@ type Starter = (
 /** Remembers servers as systemd would. */
 export class SpawnerPeer {
   readonly requests: { method: string; params: unknown }[] = [];
+  /** By id: `anna`, `anna:gpu`. */
   readonly units = new Map<string, ServerStatus>();
   readonly #watchers = new Set<Watcher>();
   readonly #sockets = new Set<{ destroy: () => void }>();
@@ -46,6 +49,7 @@ export class SpawnerPeer {
     for (const stage of ['account', 'home', 'unit', 'waiting'] as const) context.emit({ stage });
     return peer.run(request);
   };
+  onLimits: (request: ParamsOf<SpawnerRequests, 'SetLimits'>) => Promise<void> = async () => undefined;
   onStop: (peer: SpawnerPeer, key: string) => Promise<void> = async () => undefined;
 
   constructor(path: string, log: Log) {
@@ -79,7 +83,7 @@ export class SpawnerPeer {
   }
 
   run(request: StartRequest): ServerStatus {
-    const known = this.units.get(request.key);
+    const known = this.units.get(serverId(request.key, request.server));
     if (known !== undefined) return known;
     const invocation_id = String(++this.#invocations).padStart(32, '0');
     return this.change({
@@ -94,11 +98,18 @@ export class SpawnerPeer {
   }
 
   change(status: ServerStatus): ServerStatus {
+    const id = serverId(status.key, status.server);
     const isGone = status.active_state === 'inactive' || status.active_state === 'failed';
-    if (isGone) this.units.delete(status.key);
-    else this.units.set(status.key, status);
+    if (isGone) this.units.delete(id);
+    else this.units.set(id, status);
     for (const watcher of this.#watchers) watcher.emit({ change: 'changed', server: status });
     return status;
+  }
+
+  #setFrozen({ key, server }: Pick<ServerStatus, 'key' | 'server'>, frozen: boolean): ServerStatus {
+    const known = this.units.get(serverId(key, server));
+    if (known === undefined) throw new MetalhubError('MH_ERR_SPAWN_NOT_RUNNING');
+    return this.change({ ...known, frozen });
   }
 
   #handlers(): Handlers<SpawnerRequests> {
@@ -113,12 +124,19 @@ export class SpawnerPeer {
       StopServer: async (params) => {
         note('StopServer', params);
         await this.onStop(this, params.key);
-        const known = this.units.get(params.key);
+        const known = this.units.get(serverId(params.key, params.server));
         return known === undefined ? gone(params) : this.change({ ...gone(params), result: 'success' });
       },
+      SetLimits: async (params) => {
+        note('SetLimits', params);
+        await this.onLimits(params);
+        return {};
+      },
+      Freeze: async (params) => this.#setFrozen(params, true),
+      Thaw: async (params) => this.#setFrozen(params, false),
       Status: async (params) => {
         note('Status', params);
-        return this.units.get(params.key) ?? gone(params);
+        return this.units.get(serverId(params.key, params.server)) ?? gone(params);
       },
       List: async () => ({ servers: [...this.units.values()] }),
       Watch: (_params, context) => {
@@ -144,6 +162,10 @@ export function gone({ key, server }: Pick<ServerStatus, 'key' | 'server'>): Ser
     started_at_ms: null,
     result: null,
     exit_status: null,
+    busy: null,
+    idle_since_ms: null,
+    out_of_memory_ms: null,
+    frozen: false,
   };
 }
 
@@ -228,6 +250,8 @@ export class LogsPeer {
 export class ProxyPeer {
   readonly routes = new Map<string, RouteRequest>();
   readonly calls: string[] = [];
+  /** When each route was last used, by prefix; just now when it is not here. */
+  readonly activity = new Map<string, number>();
   keys: unknown[] = [];
   revocations: { session_id: string; until: number }[] = [];
   pid = 100;
@@ -271,7 +295,10 @@ export class ProxyPeer {
     if (method === 'GET' && url === '/api/status')
       return [200, { version: '1', pid: this.pid, routes: this.routes.size }];
     if (method === 'GET' && url === '/api/routes?exact=1')
-      return [200, Object.fromEntries([...this.routes].map(([key, route]) => [key, report(route)]))];
+      return [
+        200,
+        Object.fromEntries([...this.routes].map(([key, route]) => [key, report(route, this.activity.get(key))])),
+      ];
     if (method === 'PATCH' && url === '/api/routes') {
       const { put, remove } = body as { put: { prefix: string; route: RouteRequest }[]; remove: string[] };
       for (const key of remove) this.routes.delete(key);
@@ -292,12 +319,17 @@ export class ProxyPeer {
   }
 }
 
-function report({
-  target,
-  auth = 'upstream',
-  user = null as never,
-  server = null as never,
-  invocation_id = null as never,
-}: RouteRequest): RouteReport {
-  return { target, auth, user, server, invocation_id, owner: 'hub', last_activity: new Date().toISOString() };
+function report(
+  { target, auth = 'upstream', user, server, invocation_id }: RouteRequest,
+  usedMs: number = Date.now(),
+): RouteReport {
+  return {
+    target,
+    auth,
+    user: user ?? null,
+    server: server ?? null,
+    invocation_id: invocation_id ?? null,
+    owner: 'hub',
+    last_activity: new Date(usedMs).toISOString(),
+  };
 }

@@ -1,3 +1,5 @@
+import type { ServerLimits } from '@metalhub/wire/spawner.js';
+import type { HubContext } from '../context.js';
 import type { User } from '../db/tables/users.js';
 import type { Choices } from '../servers/profiles.js';
 import type { UserServer } from '../servers/user-server.js';
@@ -15,6 +17,11 @@ export interface ServerReport {
   started_at: string | null;
   url: string;
   unit: string;
+  frozen: boolean;
+  /** What an administrator has given it for a time; `until` is null for as long as it runs. */
+  limits: (ServerLimits & { until: string | null }) | null;
+  /** Why the hub has stopped it by itself. */
+  ended: 'idle' | 'age' | null;
   failure: { code: string; message: string; hint: string | null } | null;
 }
 
@@ -29,8 +36,9 @@ export interface UserReport {
 }
 
 /** Bodies of the administrators' API. */
-export function serverReport(server: UserServer, publicUrl: string): ServerReport {
+export function serverReport(server: UserServer, { config, grants }: HubContext): ServerReport {
   const { state, user } = server;
+  const grant = grants.find(server);
   const failure = state.phase === 'failed' ? state.failure : undefined;
   return {
     user: user.name,
@@ -40,8 +48,11 @@ export function serverReport(server: UserServer, publicUrl: string): ServerRepor
     profile: server.profile,
     choices: server.remembered.choices[server.profile] ?? {},
     started_at: startedAt(server),
-    url: `${new URL(publicUrl).origin}${server.path}`,
+    url: `${new URL(config().public_url).origin}${server.path}`,
     unit: server.unit,
+    frozen: server.isFrozen,
+    limits: grant === undefined ? null : { ...grant.limits, until: isoTime(grant.untilMs) },
+    ended: (state.phase === 'stopped' && state.own?.reason) || null,
     failure: failure === undefined ? null : { code: failure.code, message: failure.message, hint: failure.hint },
   };
 }
@@ -56,6 +67,10 @@ export function userReport(user: User, server: UserServer | undefined): UserRepo
     last_login: user.lastLoginMs === null ? null : new Date(user.lastLoginMs).toISOString(),
     server: server === undefined ? null : { state: server.state.phase, started_at: startedAt(server) },
   };
+}
+
+function isoTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
 }
 
 function startedAt({ state }: UserServer): string | null {

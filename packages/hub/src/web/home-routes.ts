@@ -15,7 +15,7 @@ import { renderSpawnPage } from './pages/spawn-page.js';
 import { profileViews, serverView } from './server-view.js';
 import { findVisitor, readForm, requireOwnForm, requireVisitor, type Visitor } from './visitor.js';
 
-const serverFields = { server: optional(text({ max: 31 })), next: optional(text({ max: 8192 })) };
+const serverFields = { server: optional(text({ max: 100 })), next: optional(text({ max: 8192 })) };
 const profileField = optional(text({ min: 1, max: 63 }));
 /** Most servers end within this; for the others the home page shows that they are about to. */
 const STOP_PATIENCE_MS = 5 * SECOND_MS;
@@ -40,7 +40,7 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     const servers = context.servers.listOf(user);
     for (const server of servers) context.servers.expectStart(server);
     const profiles = await context.profiles.of(user);
-    const views = servers.map((server) => serverView(server, context.config(), profiles));
+    const views = servers.map((server) => serverView(server, context.config(), profiles, context.clock.nowMs()));
     return reply.type('text/html').send(
       renderHomePage({
         base: context.base(),
@@ -49,6 +49,7 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
         csrfToken,
         servers: views,
         hasChoice: hasChoice(profiles),
+        newServers: Math.max(0, context.config().server.named_limit - views.length + 1),
       }),
     );
   });
@@ -70,10 +71,17 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     requireOwnForm(context, request, visitor);
     const offered = await context.profiles.of(visitor.user);
     const fields = readForm(request.body, { ...serverFields, profile: profileField, ...choiceFields(offered) });
-    // Named servers are made by administrators; their owners may start those that are there.
-    const { name } = context.servers.get(visitor.user, parseServerName(fields.server ?? ''));
-    const server = await context.servers.start(visitor.user, name, wantedOf(fields, offered));
+    const server = await context.servers.startOwn(visitor.user, fields.server ?? '', wantedOf(fields, offered));
     return reply.redirect(pendingPath(context, server, findNextPath(fields.next, context.base())), 303);
+  });
+
+  app.post('/hub/delete', async (request, reply) => {
+    const visitor = await requireVisitor(context, request, reply, `${context.base()}/hub/home`);
+    if (visitor === undefined) return reply;
+    requireOwnForm(context, request, visitor);
+    const fields = readForm(request.body, serverFields);
+    await context.servers.remove(context.servers.get(visitor.user, parseServerName(fields.server ?? '')));
+    return reply.redirect(`${context.base()}/hub/home`, 303);
   });
 
   app.post('/hub/stop', async (request, reply) => {
@@ -97,7 +105,7 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     if (server.state.phase === 'ready') return reply.redirect(next ?? server.path, 303);
     if (server.state.phase === 'stop') return reply.redirect(`${context.base()}/hub/home`, 303);
     if (server.state.phase === 'stopped') return await showSpawnPage(context, reply, visitor, server, next);
-    const view = serverView(server, context.config(), []);
+    const view = serverView(server, context.config(), [], context.clock.nowMs());
     const { user, csrfToken } = visitor;
     const page = { base: context.base(), user: user.name, csrfToken, server: view, next: next ?? '' };
     const pending = { ...page, progressUrl: progressPath(context, server), events: server.progress };
@@ -141,7 +149,7 @@ async function showSpawnPage(
     user: user.name,
     csrfToken,
     next: next ?? '',
-    server: serverView(server, context.config(), offered),
+    server: serverView(server, context.config(), offered, context.clock.nowMs()),
     profiles: profileViews(server, offered),
   };
   return reply.type('text/html').send(renderSpawnPage(page));

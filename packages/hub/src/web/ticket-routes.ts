@@ -91,6 +91,11 @@ export function addTicketRoutes(app: FastifyInstance, context: HubContext): void
       throw new MetalhubError('MH_ERR_HUB_FORBIDDEN', { message: 'this is not a server of yours' });
     }
     const { phase } = server.state;
+    if (server.isFrozen) {
+      throw new MetalhubError('MH_ERR_HUB_SERVER_FROZEN', {
+        hint: 'nothing in it is lost; it goes on where it stood when the administrator lets it',
+      });
+    }
     if (phase === 'ready' && !next.startsWith(server.path)) return reply.redirect(server.path, 303);
     if (phase === 'ready' && !server.isProvisional) {
       // The proxy should have known the way. When it had lost it, it knows it after this.

@@ -2,6 +2,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Command, Context } from '../command.js';
 import { print } from '../command.js';
 import { formatTable, formatTime, printable } from '../output.js';
+import { describeLimits, type GivenLimits } from './limit.js';
 
 interface Server {
   user: string;
@@ -12,6 +13,9 @@ interface Server {
   url: string;
   unit: string;
   failure: { message: string; hint: string | null } | null;
+  frozen: boolean;
+  limits: GivenLimits | null;
+  ended: 'idle' | 'age' | null;
 }
 
 interface Progress {
@@ -22,6 +26,8 @@ interface Progress {
   failure?: { message: string; hint?: string | null; logLines?: string[] };
 }
 
+const ENDS = { idle: 'stopped: nobody used it', age: 'stopped: it ran for as long as it may' } as const;
+
 export const servers: Command = {
   name: 'servers',
   operands: [],
@@ -31,14 +37,15 @@ export const servers: Command = {
     const rows = value.servers.map((server) => ({
       user: server.user,
       server: server.name,
-      state: server.state,
+      state: server.frozen ? 'frozen' : server.state,
       profile: server.profile,
       started: formatTime(server.started_at),
       unit: server.unit,
-      problem: server.failure?.message ?? null,
+      limits: server.limits === null ? null : describeLimits(server.limits),
+      note: server.failure?.message ?? (server.ended === null ? null : ENDS[server.ended]),
     }));
     print(context, value, () =>
-      formatTable(['user', 'server', 'state', 'profile', 'started', 'unit', 'problem'], rows),
+      formatTable(['user', 'server', 'state', 'profile', 'started', 'unit', 'limits', 'note'], rows),
     );
     return 0;
   },

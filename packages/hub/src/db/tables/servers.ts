@@ -30,6 +30,16 @@ export const failureShape = object({
 });
 export type Failure = Shaped<typeof failureShape>;
 
+/** Why the hub has ended a server that ran well; kept until the next start. */
+export const ownEndShape = object({
+  /** Nobody used it, or it had run for as long as it may. */
+  reason: oneOf('idle', 'age'),
+  /** The limit that was reached. */
+  limit_sec: integer(1, Number.MAX_SAFE_INTEGER),
+  at_ms: integer(0, Number.MAX_SAFE_INTEGER),
+});
+export type OwnEnd = Shaped<typeof ownEndShape>;
+
 export interface StoredServer {
   user: User;
   name: ServerName;
@@ -43,13 +53,14 @@ export interface StoredServer {
   requestedMs: number | null;
   startedMs: number | null;
   failure: Failure | null;
+  ownEnd: OwnEnd | null;
 }
 
 const time = nullable(integer(0, Number.MAX_SAFE_INTEGER));
-const jsonFailure: Shape<Failure | null> = (value, path) => {
-  if (value === null) return null;
-  return failureShape(JSON.parse(String(value)), path);
-};
+/** A column with JSON in it. */
+function json<T>(shape: Shape<T>): Shape<T | null> {
+  return (value, path) => (value === null ? null : shape(JSON.parse(String(value)), path));
+}
 const name = text({ pattern: PROFILE_NAME_PATTERN, max: 63 });
 const choicesShape = record(PROFILE_NAME_PATTERN, record(PROFILE_NAME_PATTERN, name, 10), 1000);
 const jsonChoices: Shape<Shaped<typeof choicesShape>> = (value, path) => choicesShape(JSON.parse(String(value)), path);
@@ -61,13 +72,15 @@ const serverRow = object({
   start_id: nullable(text({ pattern: /^[0-9a-f]{32}$/, max: 32 })),
   requested_ms: time,
   started_ms: time,
-  failure: jsonFailure,
+  failure: json(failureShape),
+  own_end: json(ownEndShape),
 });
 
 /** Every server that is wanted or has something to tell. */
 export async function listStoredServers(database: Database): Promise<StoredServer[]> {
   const rows = await database.all(
-    `SELECT servers.name AS server_name, profile, choices, base, start_id, requested_ms, started_ms, failure, ${USER_COLUMNS}
+    `SELECT servers.name AS server_name, profile, choices, base, start_id, requested_ms, started_ms, failure, own_end,
+            ${USER_COLUMNS}
        FROM servers JOIN users ON users.id = servers.user_id ORDER BY users.name, servers.name LIMIT ?`,
     [MAX_ROWS],
   );
@@ -75,9 +88,9 @@ export async function listStoredServers(database: Database): Promise<StoredServe
 }
 
 function readServer(row: Row): StoredServer {
-  const { server_name, profile, choices, base, start_id, requested_ms, started_ms, failure, ...user } = row;
+  const { server_name, profile, choices, base, start_id, requested_ms, started_ms, failure, own_end, ...user } = row;
   const own = serverRow(
-    { server_name, profile, choices, base, start_id, requested_ms, started_ms, failure },
+    { server_name, profile, choices, base, start_id, requested_ms, started_ms, failure, own_end },
     'servers',
   );
   return {
@@ -90,17 +103,24 @@ function readServer(row: Row): StoredServer {
     requestedMs: own.requested_ms,
     startedMs: own.started_ms,
     failure: own.failure,
+    ownEnd: own.own_end,
   };
+}
+
+export async function deleteServer(transaction: Transaction, userId: number, name: ServerName): Promise<void> {
+  await transaction.run('DELETE FROM servers WHERE user_id = ? AND name = ?', [userId, name]);
+  await transaction.run('DELETE FROM limit_grants WHERE user_id = ? AND name = ?', [userId, name]);
 }
 
 export type ServerRecord = Omit<StoredServer, 'user'>;
 
 export async function storeServer(transaction: Transaction, userId: number, server: ServerRecord): Promise<void> {
   await transaction.run(
-    `INSERT INTO servers (user_id, name, profile, choices, base, start_id, requested_ms, started_ms, failure)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO servers (user_id, name, profile, choices, base, start_id, requested_ms, started_ms, failure, own_end)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (user_id, name) DO UPDATE SET profile = excluded.profile, choices = excluded.choices, base = excluded.base, start_id = excluded.start_id,
-       requested_ms = excluded.requested_ms, started_ms = excluded.started_ms, failure = excluded.failure`,
+       requested_ms = excluded.requested_ms, started_ms = excluded.started_ms, failure = excluded.failure,
+       own_end = excluded.own_end`,
     [
       userId,
       server.name,
@@ -111,6 +131,7 @@ export async function storeServer(transaction: Transaction, userId: number, serv
       server.requestedMs,
       server.startedMs,
       server.failure === null ? null : JSON.stringify(server.failure),
+      server.ownEnd === null ? null : JSON.stringify(server.ownEnd),
     ],
   );
 }

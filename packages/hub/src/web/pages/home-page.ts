@@ -1,8 +1,12 @@
 import { type Html, html } from './html.js';
-import { renderBox, renderDocument } from './layout.js';
+import { csrfField, hiddenField, renderBox, renderDocument } from './layout.js';
 import {
+  renderDeleteForm,
   renderDescription,
+  renderEnded,
+  renderEnding,
   renderFailure,
+  renderOutOfMemory,
   renderStartForm,
   renderState,
   renderStopForm,
@@ -20,6 +24,8 @@ export interface HomePageOptions {
   readonly servers: readonly ServerView[];
   /** There are several kinds of servers to choose from. */
   readonly hasChoice: boolean;
+  /** How many more named ones may be made. */
+  readonly newServers: number;
   readonly notice?: string;
 }
 
@@ -28,13 +34,16 @@ type FormBase = Pick<HomePageOptions, 'base' | 'csrfToken' | 'hasChoice'>;
 const REFRESH_SEC = 3;
 
 export function renderHomePage(options: HomePageOptions): string {
-  const { base, user, isAdmin, csrfToken, servers, hasChoice, notice } = options;
+  const { base, user, isAdmin, csrfToken, servers, hasChoice, newServers, notice } = options;
   const isChanging = servers.some(({ state }) => state === 'spawn' || state === 'stop');
   const title = servers.length === 1 ? 'Your server' : 'Your servers';
   const main = html`<h1>${title}</h1>
 ${notice === undefined ? undefined : renderBox('notice', notice)}
+<div class="stack">
 <div id="servers" class="stack" data-changing="${isChanging ? 'yes' : 'no'}">
 ${servers.map((server) => renderCard(server, { base, csrfToken, hasChoice }))}
+</div>
+${newServers === 0 ? undefined : renderNewServer({ base, csrfToken })}
 </div>`;
   return renderDocument({
     base,
@@ -46,11 +55,27 @@ ${servers.map((server) => renderCard(server, { base, csrfToken, hasChoice }))}
   });
 }
 
+/** It has the home of the others: a name tells it apart, and makes its address. */
+function renderNewServer({ base, csrfToken }: Pick<HomePageOptions, 'base' | 'csrfToken'>): Html {
+  return html`<section class="card">
+<h2>Another server</h2>
+<p>It runs beside the others and has the same files.</p>
+<form method="post" action="${`${base}/hub/spawn`}" class="stack" data-busy="Starting&hellip;">
+${csrfField(csrfToken)}${hiddenField('next', '')}
+<div class="field">
+<label for="server">Name</label>
+<input id="server" name="server" type="text" autocapitalize="none" autocomplete="off" autocorrect="off" spellcheck="false" maxlength="31" pattern="[a-z0-9][a-z0-9\\-]*" title="Small letters, digits and hyphens" required="">
+</div>
+<div class="actions"><button class="secondary">Start</button></div>
+</form>
+</section>`;
+}
+
 function renderCard(server: ServerView, of: FormBase): Html {
   return html`<section class="card server">
 <div class="card-head">
 <h2><bdi>${server.name === '' ? server.profileTitle : server.name}</bdi></h2>
-<p role="status">${renderState(server.state)}</p>
+<p role="status">${renderState(server)}</p>
 </div>
 ${renderDescription(server)}
 ${renderText(server)}
@@ -62,13 +87,13 @@ ${renderText(server)}
 function renderText(server: ServerView): Html {
   switch (server.state) {
     case 'stopped':
-      return html`<p>Your files are kept while the server is not running.</p>`;
+      return html`${renderEnded(server.ended)}<p>Your files are kept while the server is not running.</p>`;
     case 'spawn':
       return html`<p>This takes a few seconds.</p>`;
     case 'ready':
-      return server.startedAtMs === null
-        ? html`<p>Ready for you.</p>`
-        : html`<p>Running since ${renderTime(server.startedAtMs)}.${server.endsAtMs === undefined ? undefined : html` <strong>It is stopped at ${renderTime(server.endsAtMs)}</strong>: save your work before.`}</p>`;
+      if (server.isFrozen)
+        return html`<p>An administrator has paused it. Nothing in it is lost: it goes on where it stood.</p>`;
+      return html`${renderEnding(server.ending)}${renderOutOfMemory(server.outOfMemoryMs)}${renderSince(server)}${renderTimeLimit(server)}`;
     case 'stop':
       return html`<p>Running programs are being ended. Your files are kept.</p>`;
     case 'failed':
@@ -76,20 +101,35 @@ function renderText(server: ServerView): Html {
   }
 }
 
+function renderSince({ startedAtMs }: ServerView): Html {
+  return startedAtMs === null ? html`<p>Ready for you.</p>` : html`<p>Running since ${renderTime(startedAtMs)}.</p>`;
+}
+
+function renderTimeLimit({ endsAtMs }: ServerView): Html | undefined {
+  if (endsAtMs === undefined) return undefined;
+  return html`<p><strong>It is stopped at ${renderTime(endsAtMs)}</strong>: save your work before.</p>`;
+}
+
+function renderDelete(server: ServerView, { base, csrfToken }: FormBase): Html | undefined {
+  if (server.name === '') return undefined;
+  return renderDeleteForm({ base, csrfToken, server, label: 'Delete', look: 'secondary', busy: 'Deleting…' });
+}
+
 function renderActions(server: ServerView, of: FormBase): Html | undefined {
   const form = { ...of, server, next: '' };
   switch (server.state) {
     case 'stopped':
-      if (of.hasChoice) return renderChoose(server, of, 'primary', 'Start');
-      return renderStartForm({ ...form, label: 'Start', look: 'primary', busy: 'Starting…' });
+      return html`${of.hasChoice ? renderChoose(server, of, 'primary', 'Start') : renderStartForm({ ...form, label: 'Start', look: 'primary', busy: 'Starting…' })}
+${renderDelete(server, of)}`;
     case 'failed':
       return html`${renderStartForm({ ...form, label: 'Try again', look: 'primary', busy: 'Starting…' })}
-${of.hasChoice ? renderChoose(server, of, 'secondary', 'Choose another') : undefined}`;
+${of.hasChoice ? renderChoose(server, of, 'secondary', 'Choose another') : undefined}
+${renderDelete(server, of)}`;
     case 'spawn':
       return html`${renderStartForm({ ...form, label: 'Show progress', look: 'primary', busy: 'One moment…' })}
 ${renderStopForm({ ...form, label: 'Cancel', look: 'secondary', busy: 'Cancelling…' })}`;
     case 'ready':
-      return html`<a class="button primary" href="${server.url}">Open</a>
+      return html`${server.isFrozen ? undefined : html`<a class="button primary" href="${server.url}">Open</a>`}
 ${renderStopForm({ ...form, label: 'Stop', look: 'secondary', busy: 'Stopping…' })}`;
     case 'stop':
       return undefined;

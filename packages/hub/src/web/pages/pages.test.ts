@@ -19,6 +19,7 @@ function makeServer(state: ServerState, text = 'JupyterLab'): ServerView {
   return {
     name: '',
     state,
+    isFrozen: false,
     url: '/user/anna/',
     startedAtMs,
     profileTitle: text,
@@ -72,6 +73,7 @@ function renderAll(text: string): Map<string, string> {
         ...visitor,
         isAdmin: true,
         servers: [makeServer(state, text), server],
+        newServers: 1,
         notice: text,
         hasChoice: false,
       }),
@@ -81,7 +83,7 @@ function renderAll(text: string): Map<string, string> {
     const other = { ...makeProfile('gpu', text), choices: [{ name: 'size', title: text, options }] };
     pages.set(
       `home with a choice ${state}`,
-      renderHomePage({ ...visitor, isAdmin: false, servers: [server], hasChoice: true }),
+      renderHomePage({ ...visitor, isAdmin: false, servers: [server], hasChoice: true, newServers: 0 }),
     );
     pages.set(`spawn ${state}`, renderSpawnPage({ ...visitor, next: text, server, profiles: [profile] }));
     pages.set(
@@ -106,7 +108,7 @@ for (const [name, page] of renderAll('/user/anna/lab')) {
     t.test('sends the token with every form, and changes nothing by a link', async (t) => {
       const forms = matches(page, /(<form[\s\S]*?<\/form>)/g);
       for (const form of forms) {
-        t.match(form, /^<form method="post" action="\/hub\/(?:login|logout|spawn|stop)"/);
+        t.match(form, /^<form method="post" action="\/hub\/(?:login|logout|spawn|stop|delete)"/);
         t.match(form, `<input type="hidden" name="csrf" value="${csrfToken}">`);
       }
       t.same(
@@ -201,6 +203,7 @@ t.test('renderHomePage', async (t) => {
       csrfToken,
       servers: [makeServer(state)],
       hasChoice: false,
+      newServers: 0,
     });
   }
 
@@ -232,6 +235,7 @@ t.test('renderHomePage', async (t) => {
         csrfToken,
         servers: [makeServer('ready')],
         hasChoice: false,
+        newServers: 0,
       }),
       'Administrator',
     );

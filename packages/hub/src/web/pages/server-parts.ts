@@ -1,6 +1,7 @@
 import { flag, type Html, html } from './html.js';
-import { csrfField, hiddenField } from './layout.js';
-import type { ChoiceView, FailureView, ProfileView, ServerState, ServerView } from './views.js';
+import { csrfField, hiddenField, renderBox } from './layout.js';
+import { lengthText } from './text.js';
+import type { ChoiceView, EndView, FailureView, ProfileView, ServerState, ServerView } from './views.js';
 
 export const STATE_WORDS: Readonly<Record<ServerState, string>> = {
   stopped: 'Not running',
@@ -10,8 +11,9 @@ export const STATE_WORDS: Readonly<Record<ServerState, string>> = {
   failed: 'Could not start',
 };
 
-export function renderState(state: ServerState): Html {
-  return html`<span class="${`state ${state}`}">${STATE_WORDS[state]}</span>`;
+export function renderState({ state, isFrozen }: Pick<ServerView, 'state' | 'isFrozen'>): Html {
+  const look = isFrozen ? 'stopped' : state;
+  return html`<span class="${`state ${look}`}">${isFrozen ? 'Paused' : STATE_WORDS[state]}</span>`;
 }
 
 /** What the administrator says of the profile, when they do. */
@@ -23,6 +25,34 @@ export function renderDescription({ profileDescription }: ServerView): Html | un
 export function renderTime(timeMs: number): Html {
   const iso = new Date(timeMs).toISOString();
   return html`<time datetime="${iso}">${iso.slice(0, 16).replace('T', ' ')} UTC</time>`;
+}
+
+/** Why it does not run any more, when the hub has ended it. */
+export function renderEnded(ended: EndView | undefined): Html | undefined {
+  if (ended === undefined) return undefined;
+  const length = lengthText(ended.limitSec);
+  const why = ended.reason === 'idle' ? `nobody had used it for ${length}` : `servers run for ${length} at most`;
+  return html`<p class="ended">It was stopped at ${renderTime(ended.atMs)}, because ${why}.</p>`;
+}
+
+/** That it will not run for much longer. */
+export function renderEnding(ending: EndView | undefined): Html | undefined {
+  if (ending === undefined) return undefined;
+  const length = lengthText(ending.limitSec);
+  const why =
+    ending.reason === 'idle'
+      ? `unless it is used: nobody has for most of ${length}.`
+      : `because servers run for ${length} at most. Save your work before.`;
+  return renderBox('notice', html`<p>It will be stopped at ${renderTime(ending.atMs)}, ${why}</p>`);
+}
+
+/** Jupyter only says that a kernel has died. */
+export function renderOutOfMemory(timeMs: number | undefined): Html | undefined {
+  if (timeMs === undefined) return undefined;
+  return renderBox(
+    'notice',
+    html`<p>A program in it, a kernel perhaps, was ended at ${renderTime(timeMs)}: all the memory that this server may use was used up. What else runs in it goes on.</p>`,
+  );
 }
 
 export interface ServerFormOptions {
@@ -89,6 +119,11 @@ export function hasChoice(profiles: readonly { readonly choices: readonly unknow
 
 export function renderStopForm(options: ServerFormOptions): Html {
   return renderServerForm('/hub/stop', options);
+}
+
+/** Takes a named server off the list. */
+export function renderDeleteForm(options: ServerFormOptions): Html {
+  return renderServerForm('/hub/delete', options);
 }
 
 function renderServerForm(action: string, options: ServerFormOptions, fields?: Html): Html {

@@ -1,6 +1,6 @@
 import { type Html, html } from './html.js';
 import { homePath, renderDocument } from './layout.js';
-import { renderDescription, renderFailure, renderStartForm } from './server-parts.js';
+import { renderDescription, renderEnded, renderFailure, renderStartForm } from './server-parts.js';
 import { isLocalPath } from './text.js';
 import type { ProfileView, ServerState, ServerView } from './views.js';
 
@@ -32,11 +32,13 @@ export function renderSpawnPage(options: SpawnPageOptions): string {
 <h1>${TITLES[server.state]}</h1>
 ${renderLead(options)}
 ${server.failure === undefined ? undefined : renderFailure(server.failure, false)}
+${renderEnded(server.ended)}
 ${renderText(options, next)}
 <div class="actions">${renderAction(next, options)}<a class="button secondary" href="${homePath(base)}">Home</a></div>
 </section>`;
   return renderDocument({
     base,
+    scripts: ['local-time.js'],
     title: TITLES[server.state],
     main,
     visitor: { user, csrfToken },

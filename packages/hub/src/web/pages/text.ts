@@ -25,3 +25,16 @@ export function isLocalPath(path: string): boolean {
 export function isWebAddress(address: string): boolean {
   return isLocalPath(address) || /^https?:\/\/[^\s\p{Cc}\\]+$/u.test(address);
 }
+
+/** Seconds in words, in the largest unit that is exact: `90 minutes`, `1 day`. */
+export function lengthText(seconds: number): string {
+  const units = [
+    ['day', 86_400],
+    ['hour', 3600],
+    ['minute', 60],
+    ['second', 1],
+  ] as const;
+  const [unit, size] = units.find(([, length]) => seconds % length === 0) ?? units[3];
+  const count = seconds / size;
+  return `${count} ${unit}${count === 1 ? '' : 's'}`;
+}

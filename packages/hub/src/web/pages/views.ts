@@ -12,6 +12,14 @@ export interface FailureView {
   readonly logLines: readonly string[];
 }
 
+/** Why, and when, the hub ends a server by itself. */
+export interface EndView {
+  readonly reason: 'idle' | 'age';
+  readonly atMs: number;
+  /** The limit that is reached then. */
+  readonly limitSec: number;
+}
+
 export interface ServerView {
   /** `''` is the default server. */
   readonly name: string;
@@ -28,6 +36,14 @@ export interface ServerView {
   readonly profileDescription: string;
   /** Shown with state `failed`. */
   readonly failure?: FailureView;
+  /** With `ready`: its processes stand still. */
+  readonly isFrozen: boolean;
+  /** With `ready`: when a program of it was last ended for want of memory. */
+  readonly outOfMemoryMs?: number;
+  /** With `stopped`, when the hub ended it. */
+  readonly ended?: EndView;
+  /** With `ready`, when it will be ended soon. */
+  readonly ending?: EndView;
 }
 
 /** A kind of server that the user may start. */

@@ -1,0 +1,95 @@
+import t from 'tap';
+import { Browser, TestHub, until } from '../testing/test-hub.js';
+
+t.setTimeout(120_000);
+
+interface Fixture {
+  test: TestHub;
+  anna: Browser;
+  phase: (name: string) => string | undefined;
+}
+
+async function makeFixture(t: { teardown: (end: () => Promise<void>) => void }, limit = 2): Promise<Fixture> {
+  const test = await TestHub.open((test) => {
+    test.pam.passwords.set('anna', 'right').set('bert', 'right');
+    test.config = { ...test.config, server: { ...test.config.server, named_limit: limit } };
+  });
+  t.teardown(() => test.close());
+  const anna = new Browser(test);
+  await anna.logIn('anna', 'right');
+  const phase = (name: string) => test.context.servers.list().find((server) => server.name === name)?.state.phase;
+  return { test, anna, phase };
+}
+
+t.test('a user makes named servers, each with a unit, a route and a token of its own, up to the limit', async (t) => {
+  const { test, anna, phase } = await makeFixture(t);
+  t.match((await anna.get('/hub/home')).body, 'Another server');
+  t.match(await anna.submit('/hub/spawn', { server: 'gpu' }), {
+    statusCode: 303,
+    headers: { location: '/hub/spawn-pending/anna/gpu' },
+  });
+  await anna.submit('/hub/spawn');
+  await until(() => phase('gpu') === 'ready' && phase('') === 'ready');
+  t.same([...test.spawner.units.keys()].sort(), ['anna', 'anna:gpu']);
+  t.same([...test.proxy.routes.keys()].sort(), ['/user/anna/', '/user/anna/gpu/']);
+  const tokens = [...test.proxy.routes.values()].map(({ token }) => token);
+  t.not(tokens[0], tokens[1]);
+  await anna.submit('/hub/spawn', { server: 'second' });
+  await until(() => phase('second') === 'ready');
+  const third = await anna.submit('/hub/spawn', { server: 'third' });
+  t.match(third, { statusCode: 409, body: /No more than 2 named servers/ });
+  t.notMatch((await anna.get('/hub/home')).body, 'Another server');
+  await anna.submit('/hub/stop', { server: 'gpu' });
+  t.equal(phase('gpu'), 'stopped');
+  t.equal(phase('second'), 'ready', 'the others go on');
+  t.notOk(test.proxy.routes.has('/user/anna/gpu/'));
+  await anna.submit('/hub/spawn', { server: 'gpu' });
+  await until(() => phase('gpu') === 'ready');
+});
+
+t.test('a stopped one is deleted, which makes room; one that runs and the one without a name are not', async (t) => {
+  const { test, anna, phase } = await makeFixture(t, 1);
+  await anna.submit('/hub/spawn', { server: 'gpu' });
+  await until(() => phase('gpu') === 'ready');
+  t.match(await anna.submit('/hub/delete', { server: 'gpu' }), {
+    statusCode: 409,
+    body: /The server must be stopped first/,
+  });
+  t.equal(phase('gpu'), 'ready');
+  await anna.submit('/hub/stop', { server: 'gpu' });
+  const bert = new Browser(test, '192.0.2.9');
+  await bert.logIn('bert', 'right');
+  t.equal((await bert.submit('/hub/delete', { server: 'gpu' })).statusCode, 404, 'nor by somebody else');
+  t.match(await anna.submit('/hub/delete', { server: 'gpu' }), { statusCode: 303 });
+  t.equal(phase('gpu'), undefined);
+  t.equal((await anna.submit('/hub/delete')).statusCode, 400);
+  await test.stop();
+  await test.start();
+  t.equal(phase('gpu'), undefined, 'for good');
+  await anna.submit('/hub/spawn', { server: 'other' });
+  await until(() => phase('other') === 'ready');
+});
+
+t.test('names that are none, or that hide a page of the user’s own server, are refused', async (t) => {
+  const { test, anna } = await makeFixture(t);
+  for (const server of ['lab', 'api', '../x', 'A', 'a b', 'x'.repeat(32)]) {
+    t.match(
+      await anna.submit('/hub/spawn', { server }),
+      { statusCode: 400, body: /cannot be the name of a server/ },
+      server,
+    );
+  }
+  t.equal(test.spawner.count('StartServer'), 0);
+});
+
+t.test('with a limit of none nobody makes one, but those that are there can be used', async (t) => {
+  const { test, anna, phase } = await makeFixture(t, 0);
+  t.notMatch((await anna.get('/hub/home')).body, 'Another server');
+  t.equal((await anna.submit('/hub/spawn', { server: 'gpu' })).statusCode, 409);
+  // An administrator may.
+  await test.admin.inject({ method: 'POST', url: '/admin/servers/start', payload: { user: 'anna', server: 'gpu' } });
+  await until(() => phase('gpu') === 'ready');
+  await anna.submit('/hub/stop', { server: 'gpu' });
+  await anna.submit('/hub/spawn', { server: 'gpu' });
+  await until(() => phase('gpu') === 'ready');
+});
