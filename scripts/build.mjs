@@ -106,6 +106,7 @@ copyPackage('file-uri-to-path', ['index.js']);
 
 const extras = [
   'packages/hub-spawner/launcher/launcher.py',
+  'packages/hub-spawner/launcher/activity.py',
   'packages/hub-spawner/launcher/adapter.py',
   'packages/hub-spawner/launcher/run-command',
   'packages/hub-proxy/hub-proxy-stop',

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import t from 'tap';
 import { JupyterServer } from '../lib/jupyter.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
@@ -152,11 +153,9 @@ t.test('D04: the units stay within their budgets', async (t) => {
 });
 
 t.test('launcher and adapter pass their own tests under this machine’s Jupyter', async (t) => {
-  for (const file of ['launcher.py', 'adapter.py', 'test_launcher.py', 'test_adapter.py']) {
-    await machine.writeFile(
-      `/opt/launcher/${file}`,
-      await readFile(projectFile(`packages/hub-spawner/launcher/${file}`)),
-    );
+  const launcher = projectFile('packages/hub-spawner/launcher');
+  for (const file of await readdir(launcher)) {
+    if (file.endsWith('.py')) await machine.writeFile(`/opt/launcher/${file}`, await readFile(join(launcher, file)));
   }
   await machine.run(['chmod', '-R', 'a+rX', '/opt/launcher']);
   const argv = [

@@ -7,7 +7,7 @@ const PATTERN = new RegExp(`^(?:(Busy)|Idle since ${TIME})(?:; out of memory at 
 const NOTHING: Activity = { busy: null, idle_since_ms: null, out_of_memory_ms: null };
 
 /**
- * What the launcher says of itself as its unit's status (`activity_text` in launcher.py): `Busy`, or `Idle since
+ * What the launcher says of itself as its unit's status (`activity_text` in activity.py): `Busy`, or `Idle since
  * 2026-11-23T03:20:00Z`, and `; out of memory at …` behind it. The server is its user's and may say anything: what is not
  * understood says nothing.
  */

@@ -30,7 +30,17 @@ export interface Context {
 }
 
 /** What some commands take beside `--json`, as typed. */
-export const OPTIONS = ['follow', 'lines', 'server', 'profile', 'home-is-gone', 'check', 'login', 'uid', 'for'] as const;
+export const OPTIONS = [
+  'follow',
+  'lines',
+  'server',
+  'profile',
+  'home-is-gone',
+  'check',
+  'login',
+  'uid',
+  'for',
+] as const;
 
 export interface Command {
   /** As typed, e.g. `config check`. */

@@ -116,7 +116,7 @@ export class UserServer {
     // A frozen server takes connections and answers none: its visitors are told so by the hub instead.
     if (this.isFrozen) return undefined;
     const run = this.#state.phase === 'ready' ? this.#state.run : this.#opening;
-    return run === undefined ? undefined : this.#routeOf(run);
+    return run && this.#routeOf(run);
   }
 
   /**
@@ -135,8 +135,7 @@ export class UserServer {
   }
 
   /**
-   * Stops the server, and a start of it.
-   * @param own why the hub does it by itself
+   * Stops the server, and a start of it. @param own why the hub does it by itself
    * @throws {MetalhubError} the spawner could not stop it; it is then shown as it was before
    */
   async stop(own?: OwnEnd): Promise<void> {
@@ -151,7 +150,7 @@ export class UserServer {
   /** Takes in what the spawner says of the unit. @param isFresh it was asked just now, so nothing older is meant */
   seen(status: ServerStatus, isFresh = false): void {
     const wasProvisional = this.#isProvisional;
-    // A unit that is gone carries no start id: this may be late news of an earlier start.
+    // A unit that is gone carries no start id: this may be late news.
     if (status.start_id === null && !isFresh && !wasProvisional) {
       if (!isAtRest(this.#state)) void this.#verify(); // it logs its own failure
       return;
@@ -373,8 +372,7 @@ export class UserServer {
   }
 
   async #store(): Promise<void> {
-    const rest = { name: this.name, base: this.#base, ...this.#remembered };
-    const record = recordedState(this.#state, rest);
+    const record = recordedState(this.#state, { name: this.name, base: this.#base, ...this.#remembered });
     await this.#services.database.write((transaction) => storeServer(transaction, this.user.id, record));
   }
 

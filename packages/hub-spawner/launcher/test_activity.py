@@ -1,4 +1,4 @@
-"""Tests of what launcher.py tells of the server that it runs: python3 -m unittest test_launcher_activity."""
+"""Tests of what activity.py tells of the server: python3 -m unittest test_activity."""
 
 import datetime
 import importlib.util
@@ -8,9 +8,9 @@ import tempfile
 import unittest
 from unittest import mock
 
-spec = importlib.util.spec_from_file_location("launcher", pathlib.Path(__file__).with_name("launcher.py"))
-launcher = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(launcher)
+spec = importlib.util.spec_from_file_location("activity", pathlib.Path(__file__).with_name("activity.py"))
+activity = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(activity)
 
 
 class ActivityTest(unittest.TestCase):
@@ -26,7 +26,7 @@ class ActivityTest(unittest.TestCase):
             settings["terminal_last_activity"] = moment(terminal, utc)
         if api is not None:
             settings["api_last_activity"] = moment(api, utc)
-        return launcher.activity_text(mock.Mock(web_app=mock.Mock(settings=settings), kernel_manager=manager), now)
+        return activity.activity_text(mock.Mock(web_app=mock.Mock(settings=settings), kernel_manager=manager), now)
 
     def test_a_kernel_that_computes_is_at_work_however_long(self):
         self.assertEqual(self.text(99_000, [("idle", 1200), ("busy", 1100)]), "Busy")
@@ -45,7 +45,7 @@ class ActivityTest(unittest.TestCase):
 
 class MemoryTest(unittest.TestCase):
     def setUp(self):
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="launcher-"))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="activity-"))
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
 
     def write(self, kills):
@@ -55,25 +55,25 @@ class MemoryTest(unittest.TestCase):
         (self.dir / "unit").mkdir()
         (self.dir / "own").write_text("3:cpu:/x\n0::/unit\n")
         places = (str(self.dir / "own"), str(self.dir))
-        self.assertIsNone(launcher.memory_events_file(*places), "a machine that does not count")
+        self.assertIsNone(activity.memory_events_file(*places), "a machine that does not count")
         (self.dir / "unit" / "memory.events").write_text("")
-        self.assertEqual(launcher.memory_events_file(*places), f"{self.dir}/unit/memory.events")
-        self.assertIsNone(launcher.memory_events_file(str(self.dir / "absent"), str(self.dir)))
+        self.assertEqual(activity.memory_events_file(*places), f"{self.dir}/unit/memory.events")
+        self.assertIsNone(activity.memory_events_file(str(self.dir / "absent"), str(self.dir)))
 
     def test_what_is_ended_for_want_of_memory_is_logged_once_and_told_from_then_on(self):
         self.write(1)
-        watch = launcher.MemoryWatch(str(self.dir / "memory.events"))
-        with mock.patch.object(launcher, "warn") as warn:
-            watch.look(1000)
-            self.assertEqual(watch.text(), "", "what was before this start is not news")
-            self.write(3)
-            watch.look(2000)
-            watch.look(3000)
-            self.assertEqual(warn.call_count, 1)
+        warn = mock.Mock()
+        watch = activity.MemoryWatch(str(self.dir / "memory.events"), warn)
+        watch.look(1000)
+        self.assertEqual(watch.text(), "", "what was before this start is not news")
+        self.write(3)
+        watch.look(2000)
+        watch.look(3000)
+        self.assertEqual(warn.call_count, 1)
         self.assertEqual(watch.text(), "; out of memory at 1970-01-01T00:33:20Z")
 
     def test_without_counting_there_is_nothing_to_tell(self):
-        watch = launcher.MemoryWatch(None)
+        watch = activity.MemoryWatch(None, mock.Mock())
         watch.look(1000)
         self.assertEqual(watch.text(), "")
 
