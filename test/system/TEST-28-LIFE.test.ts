@@ -65,6 +65,9 @@ t.test(
     await Promise.all(NAMES.map(async (name) => t.match(await start(visitorOf(name), name), { ready: true }, name)));
     const since = await machine.cursor();
     const page = await ServerEvents.open(visitorOf('bob'), 'bob');
+    // As Jupyter does, only more often: the time that is allowed is shorter here.
+    const pings = setInterval(() => void page.answers(), (IDLE_SEC * 1000) / 4);
+    t.teardown(() => clearInterval(pings));
     const anna = await JupyterServer.ofHub(machine, 'anna');
     // Past the proxy, which therefore sees nothing of it.
     const work = anna.python(`import time; time.sleep(${3 * IDLE_SEC})`);
@@ -77,6 +80,7 @@ t.test(
     t.ok(await isAt('anna', 'ready'), 'a kernel has been at work');
     t.ok(await isAt('bob', 'ready'), 'a page has been open');
     t.ok(await page.answers());
+    clearInterval(pings);
     page.close();
     await until(
       'the others are stopped',
