@@ -204,8 +204,8 @@ export function testHomes(get: () => HomeMachine, kind: 'mapped' | 'owned'): voi
 
 /** Complaints in the journal that {@link testHomes} provokes. */
 export const HOME_COMPLAINTS = [
-  /jupyter-anna\.service.*(status=103|exit-code)/,
+  /jupyter-anna\.service.*(status=103|exit-code|Failed to start)/,
   /files of others/,
-  /hub-fix-home@anna.*(KILL|signal)/,
+  /hub-fix-home@anna.*(KILL|signal|Failed to start)/,
   /hub-spawner.*(KILL|signal|killed)/,
 ];

@@ -136,8 +136,10 @@ t.test('a restarted or killed spawner interrupts no command, and leaves none wit
       'bash',
       '-c',
       `
-    hubctl exec anna -- sh -c 'sleep 2; echo on; exit 5' & caller=$!
-    until pgrep -fx 'sleep 2' >/dev/null; do sleep 0.05; done
+    hubctl exec anna -- sh -c 'sleep 3; echo on; exit 5' & caller=$!
+    until pgrep -fx 'sleep 3' >/dev/null; do sleep 0.05; done
+    # Until the caller knows that it runs.
+    sleep 1
     ${words}
     wait $caller`,
     ]);

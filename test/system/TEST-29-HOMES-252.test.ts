@@ -1,14 +1,15 @@
 import t from 'tap';
 import { HOME_COMPLAINTS, HOMES, HomeMachine, testHomes } from '../lib/home-cases.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { installSpawner } from '../lib/spawner.js';
+import { failureOf, installSpawner } from '../lib/spawner.js';
 
 t.setTimeout(600_000);
 
 /** Where Debian 12 has no JupyterLab: what the launcher expects of it, listening and no more. */
 const STUBS = {
   'jupyter_server/__init__.py': '__version__ = "2.0"\n',
-  'jupyter_server/serverapp.py': 'class ServerApp:\n    def _signal_stop(self, *args):\n        pass\n',
+  'jupyter_server/serverapp.py':
+    'class ServerApp:\n    instance = None\n    def _signal_stop(self, *args):\n        pass\n',
   'jupyterlab/__init__.py': '',
   'jupyterlab/labapp.py': `from jupyter_server import serverapp
 class LabApp:
@@ -26,6 +27,11 @@ class LabApp:
     current = staticmethod(lambda: IOLoop())
     def add_callback(self, action):
         action()
+class PeriodicCallback:
+    def __init__(self, *args, **options):
+        pass
+    def start(self):
+        pass
 `,
 };
 
@@ -71,6 +77,11 @@ t.test('a home moves from systemd 252 to 257 and back, and all in it is its user
   await there.stop('anna');
   t.not(await there.uid('anna'), await it.uid('anna'));
   await move(old, young);
+  // Its number is another user's there: somebody must say that the files are not theirs.
+  const refused = await failureOf(there.start('anna'));
+  t.equal(refused.code, 'MH_ERR_SPAWN_HOME_FOREIGN');
+  t.match(refused.hint, `chown root:root ${HOMES}/anna`);
+  await young.run(['chown', 'root:root', `${HOMES}/anna`]);
   t.same(await there.start('anna'), ['account', 'home', 'repair', 'unit', 'waiting']);
   t.equal(await there.foreign('anna', '65534'), '');
   t.same(await there.inside('anna', 'cat file && echo there >file'), { code: 0, stdout: 'mine\n' });
