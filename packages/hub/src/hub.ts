@@ -89,6 +89,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     base,
     clock,
     sleep,
+    onForgotten: (server) => grants.drop(server),
     log: log.child({ area: 'servers' }),
   });
   const login = new LoginService({
@@ -111,7 +112,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     clock,
     log: log.child({ area: 'servers' }),
   });
-  const grants = new LimitGrants({
+  const grants: LimitGrants = new LimitGrants({
     database,
     spawner,
     servers: () => servers.list(),

@@ -85,6 +85,12 @@ export class LimitGrants {
     });
   }
 
+  /** The server was deleted, and with it what the database had: another of its name has nothing of it. */
+  drop(server: Pick<UserServer, 'user' | 'name'>): void {
+    this.#grants.delete(idOfServer(server));
+    this.#failing.delete(idOfServer(server));
+  }
+
   /** Does for each grant what is due. */
   async look(): Promise<void> {
     for (const grant of [...this.#grants.values()]) await this.#queued(() => this.#step(grant));
@@ -159,7 +165,7 @@ function idOf({ userId, name }: Pick<LimitGrant, 'userId' | 'name'>): string {
   return `${userId}/${name}`;
 }
 
-function idOfServer({ user, name }: UserServer): string {
+function idOfServer({ user, name }: Pick<UserServer, 'user' | 'name'>): string {
   return idOf({ userId: user.id, name });
 }
 

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { gone } from '../testing/peers.js';
 import { Browser, TestHub, until } from '../testing/test-hub.js';
 
 t.setTimeout(120_000);
@@ -92,4 +93,75 @@ t.test('with a limit of none nobody makes one, but those that are there can be u
   await anna.submit('/hub/stop', { server: 'gpu' });
   await anna.submit('/hub/spawn', { server: 'gpu' });
   await until(() => phase('gpu') === 'ready');
+});
+
+/** A writing that holds up all others until it is let go. */
+function holdDatabase({ context }: TestHub): () => void {
+  let letGo = (): void => undefined;
+  const held = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  void context.database.write(() => held);
+  return letGo;
+}
+
+t.test('a server that is started while it is being deleted is known, and kept', async (t) => {
+  const { test, anna, phase } = await makeFixture(t);
+  await anna.submit('/hub/spawn', { server: 'gpu' });
+  await until(() => phase('gpu') === 'ready');
+  await test.admin.inject({
+    method: 'POST',
+    url: '/admin/servers/limit',
+    payload: { user: 'anna', server: 'gpu', limits: { memory_max_bytes: 2 ** 33 }, for_sec: 3600 },
+  });
+  await anna.submit('/hub/stop', { server: 'gpu' });
+  const csrf = await anna.token('/hub/home');
+  const letGo = holdDatabase(test);
+  const deleted = anna.post('/hub/delete', { csrf, server: 'gpu' });
+  await until(() => phase('gpu') === undefined);
+  const started = anna.post('/hub/spawn', { csrf, server: 'gpu' });
+  await until(() => phase('gpu') === 'spawn');
+  letGo();
+  t.match([await deleted, await started], [{ statusCode: 303 }, { statusCode: 303 }]);
+  await until(() => phase('gpu') === 'ready');
+  await test.context.grants.look();
+  t.equal(test.spawner.count('SetLimits'), 1, 'it has nothing of the one before it');
+  await test.stop();
+  await test.start();
+  t.equal(phase('gpu'), 'ready', 'also for the next hub');
+});
+
+t.test('a server that cannot be deleted is still there', async (t) => {
+  const { test, anna, phase } = await makeFixture(t);
+  await anna.submit('/hub/spawn', { server: 'gpu' });
+  await until(() => phase('gpu') === 'ready');
+  await anna.submit('/hub/stop', { server: 'gpu' });
+  const csrf = await anna.token('/hub/home');
+  await test.context.database.execute('PRAGMA query_only = ON');
+  t.equal((await anna.post('/hub/delete', { csrf, server: 'gpu' })).statusCode, 503);
+  await test.context.database.execute('PRAGMA query_only = OFF');
+  t.equal(phase('gpu'), 'stopped');
+  await anna.post('/hub/spawn', { csrf, server: 'gpu' });
+  await until(() => phase('gpu') === 'ready');
+});
+
+t.test('one that is deleted while its end is still looked into does not come back', async (t) => {
+  const { test, anna, phase } = await makeFixture(t);
+  await anna.submit('/hub/spawn', { server: 'gpu' });
+  await until(() => phase('gpu') === 'ready' && test.spawner.watchers === 1);
+  let letProxyAnswer = (): void => undefined;
+  test.proxy.isBusy = new Promise((resolve) => {
+    letProxyAnswer = resolve;
+  });
+  const unit = test.spawner.units.get('anna:gpu');
+  if (unit === undefined) throw new Error('no unit');
+  test.spawner.change({ ...gone(unit), start_id: unit.start_id, active_state: 'failed', result: 'exit-code' });
+  await until(() => phase('gpu') === 'failed');
+  t.equal((await anna.submit('/hub/delete', { server: 'gpu' })).statusCode, 303);
+  letProxyAnswer();
+  await until(() => test.logs.queries.length > 0);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await test.stop();
+  await test.start();
+  t.equal(phase('gpu'), undefined);
 });

@@ -136,13 +136,25 @@ export class ServerManager {
    * Forgets a named server; what lies in the home stays.
    * @throws {MH_ERR_HUB_SERVER_ACTIVE} {MH_ERR_HUB_BAD_REQUEST} it is the default server {MH_ERR_HUB_DATABASE}
    */
-  async remove({ user, name, state }: UserServer): Promise<void> {
+  async remove(server: UserServer): Promise<void> {
+    const { user, name } = server;
     if (name === DEFAULT_SERVER) {
       throw new MetalhubError('MH_ERR_HUB_BAD_REQUEST', { details: { reason: 'only named servers are deleted' } });
     }
-    if (!isAtRest(state)) throw new MetalhubError('MH_ERR_HUB_SERVER_ACTIVE');
-    await this.#services.database.write((transaction) => deleteServer(transaction, user.id, name));
-    this.#servers.delete(idOf(user, name));
+    if (!isAtRest(server.state)) throw new MetalhubError('MH_ERR_HUB_SERVER_ACTIVE');
+    const id = idOf(user, name);
+    if (this.#servers.get(id) !== server) return;
+    // First: who starts one of this name meanwhile gets another, whose row comes after the deletion.
+    this.#servers.delete(id);
+    server.isForgotten = true;
+    try {
+      await this.#services.database.write((transaction) => deleteServer(transaction, user.id, name));
+    } catch (error) {
+      server.isForgotten = false;
+      this.#add(server);
+      throw error;
+    }
+    this.#services.onForgotten(server);
     this.#services.log.notice('server deleted', { user: user.name, server: name });
   }
 

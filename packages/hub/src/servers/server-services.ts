@@ -8,6 +8,7 @@ import type { RouteReconciler } from '../routes/route-reconciler.js';
 import type { ServerTokens } from '../tickets/server-token.js';
 import type { Profiles } from './profiles.js';
 import type { StartQueue } from './start-queue.js';
+import type { UserServer } from './user-server.js';
 
 /** What servers need of the rest of the hub. */
 export interface ServerServices {
@@ -26,4 +27,6 @@ export interface ServerServices {
   readonly log: Log;
   /** Called when a server has come to rest: it need not be watched any more. */
   readonly onRest: () => void;
+  /** Called when a server has been deleted. */
+  readonly onForgotten: (server: Pick<UserServer, 'user' | 'name'>) => void;
 }

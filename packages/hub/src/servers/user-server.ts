@@ -14,14 +14,11 @@ import type { LifeSpan } from './life-span.js';
 import type { ChosenProfile, Remembered } from './profiles.js';
 import { failedEvent, readyEvent, stoppedEvent } from './progress.js';
 import { ProgressFeed, type ProgressListener } from './progress-feed.js';
-import { isPublished, serverRoute } from './server-route.js';
+import { publishPatiently, serverRoute } from './server-route.js';
 import type { ServerServices } from './server-services.js';
 import { isAtRest, nextState, type Run, runOf, type ServerEvent, type ServerState, STOPPED } from './server-state.js';
 import { recordedState, restoredState } from './stored-state.js';
 
-/** So long a server that runs is kept from being called ready while the proxy does not answer, as when it is being restarted. */
-const ROUTE_PATIENCE_MS = 30 * SECOND_MS;
-const ROUTE_PAUSE_MS = 500;
 /** A start that was asked for so long ago is not taken up by a hub that was away. */
 const RESUME_MS = 10 * MINUTE_MS;
 
@@ -53,6 +50,8 @@ export class UserServer {
   lastStatus: ServerStatus | undefined;
   /** When it will be ended, while it runs; the culler's. */
   lifeSpan: LifeSpan | undefined;
+  /** Deleted: it stores nothing more and is not started; the manager's. */
+  isForgotten = false;
 
   constructor(services: ServerServices, user: User, name: ServerName, stored?: StoredServer) {
     this.#services = services;
@@ -121,10 +120,13 @@ export class UserServer {
 
   /**
    * Starts the server, or joins a start. Resolves when the start is recorded; it goes on by itself.
-   * @throws {MH_ERR_HUB_DATABASE} nothing has been started
+   * @throws {MH_ERR_HUB_DATABASE} {MH_ERR_HUB_NO_SUCH_SERVER} nothing has been started
    */
   async start(chosen: ChosenProfile): Promise<void> {
     while (this.#state.phase === 'stop') await this.stop();
+    if (this.isForgotten) {
+      throw new MetalhubError('MH_ERR_HUB_NO_SUCH_SERVER', { details: { user: this.user.name, server: this.name } });
+    }
     if (this.#accepting === undefined) {
       if (!isAtRest(this.#state)) return;
       this.#accepting = this.#accept(chosen).finally(() => {
@@ -263,7 +265,7 @@ export class UserServer {
 
   /** The unit runs: makes the route, then the server is ready. */
   async #open(startId: string, status: ServerStatus): Promise<void> {
-    const { clock, log, sleep, routes } = this.#services;
+    const { clock, log, routes } = this.#services;
     this.lastStatus = status;
     const run = runOf(status, clock.nowMs());
     const route = run && this.#routeOf(run);
@@ -278,14 +280,7 @@ export class UserServer {
     this.#opening = run;
     this.#feed.step('route');
     try {
-      const untilMs = clock.monotonicMs() + ROUTE_PATIENCE_MS;
-      while (
-        this.#isSpawning(startId) &&
-        !(await isPublished(routes, this.path, route)) &&
-        clock.monotonicMs() < untilMs
-      ) {
-        await sleep(ROUTE_PAUSE_MS);
-      }
+      await publishPatiently(this.#services, this.path, route, () => this.#isSpawning(startId));
       if (!this.#isSpawning(startId)) {
         routes.request();
         return;
@@ -372,6 +367,7 @@ export class UserServer {
   }
 
   async #store(): Promise<void> {
+    if (this.isForgotten) return;
     const record = recordedState(this.#state, { name: this.name, base: this.#base, ...this.#remembered });
     await this.#services.database.write((transaction) => storeServer(transaction, this.user.id, record));
   }
