@@ -48,6 +48,20 @@ t.test('a user makes named servers, each with a unit, a route and a token of its
   await until(() => phase('gpu') === 'ready');
 });
 
+t.test('many that are asked for at once are no more than the limit', async (t) => {
+  const { test, anna, phase } = await makeFixture(t);
+  await anna.submit('/hub/spawn');
+  await anna.submit('/hub/stop');
+  await until(() => phase('') === 'stopped' && test.spawner.units.size === 0);
+  const { servers } = test.context;
+  const [own] = servers.list();
+  if (own === undefined) throw new Error('no server');
+  const made = await Promise.allSettled(['a1', 'a2', 'a3', 'a4', 'a5'].map((name) => servers.startOwn(own.user, name)));
+  const refusals = made.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+  t.match(refusals, Array(3).fill({ code: 'MH_ERR_HUB_SERVER_LIMIT' }));
+  await until(() => test.spawner.units.size === 2);
+});
+
 t.test('a stopped one is deleted, which makes room; one that runs and the one without a name are not', async (t) => {
   const { test, anna, phase } = await makeFixture(t, 1);
   await anna.submit('/hub/spawn', { server: 'gpu' });

@@ -92,16 +92,28 @@ export class ServerManager {
    * @param wanted without a profile, that of the server's last start, or the first that the user may use
    * @throws {MH_ERR_HUB_DATABASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_CHOICE} {MH_ERR_HUB_PROFILE} {MH_ERR_HUB_NO_PROFILE} nothing was started
    */
-  async start(user: User, name: ServerName = DEFAULT_SERVER, wanted: WantedProfile = {}): Promise<UserServer> {
+  start(user: User, name: ServerName = DEFAULT_SERVER, wanted: WantedProfile = {}): Promise<UserServer> {
+    return this.#start(user, name, wanted, Number.POSITIVE_INFINITY);
+  }
+
+  async #start(user: User, name: ServerName, wanted: WantedProfile, limit: number): Promise<UserServer> {
     const known = this.#servers.get(idOf(user, name));
     if (known?.state.phase === 'spawn' || known?.state.phase === 'ready') return known;
     const chosen = await this.#services.profiles.choose(user, wanted, known?.remembered);
-    const server = this.#servers.get(idOf(user, name)) ?? this.#add(new UserServer(this.#services, user, name));
+    const server = this.#servers.get(idOf(user, name)) ?? this.#make(user, name, limit);
     const accepted = server.start(chosen);
     this.#watch.adjust();
     await accepted;
     this.#watch.adjust();
     return server;
+  }
+
+  /** Counts and adds at once: many may be asked for together. @throws {MH_ERR_HUB_SERVER_LIMIT} */
+  #make(user: User, name: ServerName, limit: number): UserServer {
+    if (name !== DEFAULT_SERVER && this.listOf(user).length > limit) {
+      throw new MetalhubError('MH_ERR_HUB_SERVER_LIMIT', { details: { limit } });
+    }
+    return this.#add(new UserServer(this.#services, user, name));
   }
 
   /**
@@ -125,11 +137,8 @@ export class ServerManager {
    */
   async startOwn(user: User, name: string, wanted: WantedProfile = {}): Promise<UserServer> {
     const known = this.listOf(user).find((server) => server.name === name);
-    if (known !== undefined) return await this.start(user, known.name, wanted);
     const limit = this.#services.config().server.named_limit;
-    const newName = parseNewServerName(name);
-    if (this.listOf(user).length > limit) throw new MetalhubError('MH_ERR_HUB_SERVER_LIMIT', { details: { limit } });
-    return await this.start(user, newName, wanted);
+    return await this.#start(user, known?.name ?? parseNewServerName(name), wanted, limit);
   }
 
   /**
