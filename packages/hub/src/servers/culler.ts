@@ -49,6 +49,9 @@ export class Culler {
     const limited = this.#limited();
     const activity = limited.some(({ limits }) => limits.idleSec > 0) ? await this.#findActivity() : undefined;
     const nowMs = this.#options.nowMs();
+    // What others tell is by the wall clock. When that has been set back, what happens now bears an old time: all times are
+    // then taken to be so much later, those from before too, because nobody is to lose a server that is used.
+    const setBackMs = Math.max(0, nowMs - this.#options.clock.nowMs());
     const ends: Promise<void>[] = [];
     for (const { server, limits } of limited) {
       // It may have been stopped while the proxy was asked.
@@ -56,8 +59,8 @@ export class Culler {
       const { lastStatus = SILENT } = server;
       // Nobody can use a frozen one.
       const seenMs = server.isFrozen ? undefined : activity?.get(server.path);
-      const activeMs = lastActiveMs(seenMs, lastStatus, nowMs);
-      const span = lifeSpan(limits, { startedMs: server.state.startedMs, activeMs });
+      const activeMs = lastActiveMs(seenMs, lastStatus, { nowMs, setBackMs });
+      const span = lifeSpan(limits, { startedMs: server.state.startedMs + setBackMs, activeMs });
       server.lifeSpan = span;
       if (span !== undefined && span.endsMs <= nowMs) ends.push(this.#end(server));
     }

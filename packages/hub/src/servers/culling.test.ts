@@ -139,6 +139,30 @@ t.test('a clock that is set makes nobody idle', async (t) => {
   t.equal(phase(), 'ready');
 });
 
+t.test('a clock that is set back ends no server that is used, or was at work, or is new', async (t) => {
+  const { test, anna, phase, say } = await makeFixture(t, 'idle_timeout_sec = 3600\nmax_age_sec = 7000');
+  test.clock.wallMs -= 7_200_000;
+  test.clock.pass(3_601_000);
+  test.proxy.activity.set(PATH, test.clock.nowMs());
+  await test.context.culler.look();
+  t.equal(phase(), 'ready', 'used just now');
+  await say({ busy: true });
+  test.clock.pass(3_000_000);
+  await say({ busy: false, idle_since_ms: test.clock.nowMs() });
+  test.clock.pass(3_000_000);
+  await test.context.culler.look();
+  t.equal(phase(), 'ready', 'a kernel was at work fifty minutes ago');
+  await anna.submit('/hub/stop');
+  await anna.submit('/hub/spawn');
+  await until(() => phase() === 'ready');
+  await test.context.culler.look();
+  t.equal(phase(), 'ready', 'just started');
+  test.proxy.activity.set(PATH, test.clock.nowMs());
+  test.clock.pass(3_600_000);
+  await test.context.culler.look();
+  t.equal(phase(), 'stopped', 'who is idle still is');
+});
+
 t.test('a stop that fails is tried again', async (t) => {
   const { test, phase } = await makeFixture(t, 'max_age_sec = 60');
   test.clock.pass(60_000);

@@ -48,15 +48,16 @@ export function lifeSpan({ idleSec, ageSec }: LifeLimits, { startedMs, activeMs 
 
 /**
  * When a server was used, or something was at work in it: what the proxy has seen and what it says of itself.
+ * @param clocks `setBackMs` is how much the wall clock, by which these two are told, is behind `nowMs`
  * @returns milliseconds since the epoch; `undefined` while that is not known
  */
 export function lastActiveMs(
   seenByProxyMs: number | undefined,
   { busy, idle_since_ms }: Pick<ServerStatus, 'busy' | 'idle_since_ms'>,
-  nowMs: number,
+  { nowMs, setBackMs }: { readonly nowMs: number; readonly setBackMs: number },
 ): number | undefined {
   if (busy === true) return nowMs;
-  return seenByProxyMs && Math.max(seenByProxyMs, idle_since_ms ?? 0);
+  return seenByProxyMs && Math.max(seenByProxyMs, idle_since_ms ?? 0) + setBackMs;
 }
 
 function spanOf(reason: EndReason, fromMs: number, limitSec: number): LifeSpan {
