@@ -9,8 +9,8 @@ export function grantStep({ untilMs, startId }: LimitGrant, state: ServerState |
   const isOver = untilMs !== null && nowMs >= untilMs;
   if (state === undefined || isAtRest(state)) return isOver || untilMs === null ? 'forget' : 'keep';
   if (state.phase !== 'ready') return 'keep';
-  const isItsStart = state.run.startId === startId;
-  // Any other start has its own limits already.
-  if (isOver || (untilMs === null && !isItsStart)) return isItsStart ? 'give-back' : 'forget';
-  return isItsStart ? 'keep' : 'apply';
+  // Also of a later start: this process may have ended after that was given them, before it was recorded.
+  if (isOver) return 'give-back';
+  if (state.run.startId === startId) return 'keep';
+  return untilMs === null ? 'forget' : 'apply';
 }

@@ -18,6 +18,8 @@ export interface LimitGrantsOptions {
 }
 
 const LOOK_MS = SECOND_MS;
+/** With these the spawner says that it has not touched the server. */
+const REFUSALS = ['MH_ERR_SPAWN_LIMIT', 'MH_ERR_SPAWN_NOT_RUNNING', 'MH_ERR_SPAWN_ALREADY_PENDING'];
 
 /**
  * Limits that an administrator has given to servers for a time. The database has each before systemd does, and until systemd
@@ -53,7 +55,8 @@ export class LimitGrants {
 
   /**
    * @param forMs `null` for as long as it runs
-   * @throws {MH_ERR_SPAWN_NOT_RUNNING} {MH_ERR_SPAWN_LIMIT} nothing has changed
+   * @throws {MH_ERR_SPAWN_NOT_RUNNING} {MH_ERR_SPAWN_LIMIT} {MH_ERR_SPAWN_ALREADY_PENDING} nothing has changed
+   * @throws {MetalhubError} it may have been given
    */
   give(server: UserServer, limits: ServerLimits, forMs: number | null): Promise<LimitGrant> {
     return this.#queued(async () => {
@@ -65,9 +68,8 @@ export class LimitGrants {
       try {
         await this.#setLimits(server, limits);
       } catch (error) {
-        // What was before holds on.
-        if (before === undefined) await this.#delete(grant);
-        else await this.#store(before);
+        // What was before holds on. After any other error the limits may have been set: then they are given back in time.
+        if (changedNothing(error)) await (before === undefined ? this.#delete(grant) : this.#store(before));
         throw error;
       }
       log.notice('limits given to a server', { ...fieldsOf(server), ...limits, untilMs });
@@ -154,6 +156,10 @@ export class LimitGrants {
     this.#timer = setTimeout(() => void this.look().finally(() => this.#schedule()), LOOK_MS); // it never rejects
     this.#timer.unref();
   }
+}
+
+function changedNothing(error: unknown): boolean {
+  return error instanceof MetalhubError && REFUSALS.includes(error.code);
 }
 
 function startIdOf({ state }: UserServer): string {

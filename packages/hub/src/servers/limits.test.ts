@@ -117,6 +117,19 @@ t.test('limits that are refused change nothing; given back on demand they are go
   }
 });
 
+t.test('R06: limits that may have been set before the answer was lost are given back in time', async (t) => {
+  const { test, post, told } = await makeFixture(t);
+  test.spawner.onLimits = async () => {
+    throw new MetalhubError('MH_ERR_SYSTEMD_UNAVAILABLE', { details: { reason: 'test' } });
+  };
+  t.not((await post('limit', { limits, for_sec: 60 })).statusCode, 200);
+  t.match((await test.admin.inject('/admin/servers')).json(), { servers: [{ limits }] }, 'and shown');
+  test.spawner.onLimits = async () => undefined;
+  test.clock.pass(60_000);
+  await test.context.grants.look();
+  t.same(told(), [limits, {}]);
+});
+
 t.test('a server that does not run has no limits to change, and nothing to freeze', async (t) => {
   const { test, anna, post } = await makeFixture(t);
   await anna.submit('/hub/stop');
