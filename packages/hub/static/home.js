@@ -20,7 +20,10 @@ async function refresh() {
 async function fetchAgain(shown) {
   refreshedMs = performance.now();
   try {
-    const response = await fetch(location.href, { headers: { accept: 'text/html' }, redirect: 'manual' });
+    const response = await fetch(location.href, {
+      headers: { accept: 'text/html', 'x-refresh': '1' },
+      redirect: 'manual',
+    });
     if (response.type === 'opaqueredirect') location.reload(); // to the login
     if (response.ok) replace(shown, await response.text());
   } catch {

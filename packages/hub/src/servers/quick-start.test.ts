@@ -13,6 +13,10 @@ t.test('who looks at a Start button has the spawner called ahead, once in a whil
   test.clock.pass(31_000);
   await anna.get('/hub/home');
   await until(() => test.spawner.count('Status') === before + 2);
+  test.clock.pass(31_000);
+  await anna.get('/hub/home', { 'x-refresh': '1' });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  t.equal(test.spawner.count('Status'), before + 2, 'a page that refreshes itself is nobody who looks');
 });
 
 t.test('that Jupyter is missing is told without waiting for the log', async (t) => {

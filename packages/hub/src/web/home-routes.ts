@@ -20,6 +20,9 @@ const profileField = optional(text({ min: 1, max: 63 }));
 /** Most servers end within this; for the others the home page shows that they are about to. */
 const STOP_PATIENCE_MS = 5 * SECOND_MS;
 
+/** Of requests that nobody made by hand: home.js sends it. Sec-Fetch-Dest would say so only over TLS. */
+const REFRESH_FIELD = 'x-refresh';
+
 interface NextQuery {
   Querystring: { next?: unknown; server?: unknown };
 }
@@ -38,7 +41,10 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     if (visitor === undefined) return reply;
     const { user, csrfToken } = visitor;
     const servers = context.servers.listOf(user);
-    for (const server of servers) context.servers.expectStart(server);
+    // An open page that asks for itself again and again would keep hub-spawner there for ever.
+    if (request.headers[REFRESH_FIELD] === undefined) {
+      for (const server of servers) context.servers.expectStart(server);
+    }
     const profiles = await context.profiles.of(user);
     const views = servers.map((server) => serverView(server, context.config(), profiles, context.clock.nowMs()));
     return reply.type('text/html').send(
