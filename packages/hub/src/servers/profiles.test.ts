@@ -217,5 +217,8 @@ t.test('S03: an option that the user may not take, or that is not there, starts 
   for (const fields of [{ 'choice.lab.size': 'large' }, { 'choice.lab.size': 'x' }, { 'choice.lab.gpu': 'one' }]) {
     t.equal((await anna.submit('/hub/spawn', fields)).statusCode, 400, JSON.stringify(fields));
   }
+  const payload = { user: 'anna', choices: { siez: 'medium' } };
+  const answer = await test.admin.inject({ method: 'POST', url: '/admin/servers/start', payload });
+  t.match([answer.statusCode, answer.json()], [400, { code: 'MH_ERR_SPAWN_CHOICE', message: /siez/ }], 'nor a choice');
   t.equal(lastStart(test), undefined);
 });

@@ -36,6 +36,10 @@ export function chosenOption({ name, options }: OfferedChoice, before: Choices):
   return options.find((option) => Object.hasOwn(before, name) && option.name === before[name]) ?? options[0];
 }
 
+function noChoice({ name: profile }: OfferedProfile, choice: string): MetalhubError {
+  return new MetalhubError('MH_ERR_SPAWN_CHOICE', { details: { profile, choice } });
+}
+
 /** Who may start what. The spawner knows no logins: it takes any profile of root's configuration. */
 export class Profiles {
   readonly #config: () => Config;
@@ -62,14 +66,16 @@ export class Profiles {
    */
   async choose(user: User, wanted: WantedProfile, last: Remembered | undefined): Promise<ChosenProfile> {
     const profile = await this.#chooseProfile(user, wanted.profile, last?.profile);
+    const unknown = Object.keys(wanted.choices ?? {}).find(
+      (asked) => !profile.choices.some(({ name }) => name === asked),
+    );
+    if (unknown !== undefined) throw noChoice(profile, unknown);
     const before = last?.choices[profile.name] ?? {};
     const choices: Record<string, string> = {};
     for (const choice of profile.choices) {
       const asked = wanted.choices?.[choice.name];
       const option = choice.options.find(({ name }) => name === asked) ?? chosenOption(choice, before);
-      if (asked !== undefined && option?.name !== asked) {
-        throw new MetalhubError('MH_ERR_SPAWN_CHOICE', { details: { profile: profile.name, choice: asked } });
-      }
+      if (asked !== undefined && option?.name !== asked) throw noChoice(profile, asked);
       if (option !== undefined) choices[choice.name] = option.name;
     }
     return { profile: profile.name, override: profile.override, choices };
