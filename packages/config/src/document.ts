@@ -43,11 +43,10 @@ export function sections(): Section[] {
   return [top, ...tables];
 }
 
-/** A table and the tables within it. Keys that may be left out without a default are those of the table around it. */
+/** A table and the tables within it. */
 function tableSections(name: string, schema: TSchema, table: TSchema): Section[] {
-  const required = table['required'] as readonly string[] | undefined;
   const entries = Object.entries(table['properties'] as Record<string, TSchema>)
-    .filter(([key]) => required?.includes(key))
+    .filter(([, value]) => value['isCopy'] !== true)
     .map(([key, value]) => ({ name: key, schema: value }));
   const own: Section = {
     name,

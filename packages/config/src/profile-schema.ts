@@ -8,9 +8,12 @@ const shortName = (description: string, example: string) =>
 
 type WithoutDefaults<P extends TProperties> = { [K in keyof P]: TOptional<P[K]> };
 
+/** Described where it comes from, and not again in the reference. */
+const isCopy = true;
+
 /** The same keys, none of them needed: what is left out stays as it is elsewhere. */
 function withoutDefaults<P extends TProperties>(properties: P): WithoutDefaults<P> {
-  const bare = ({ default: _default, ...schema }: TSchema) => Type.Optional(schema as TSchema);
+  const bare = ({ default: _default, ...schema }: TSchema) => Type.Optional({ ...schema, isCopy } as TSchema);
   const entries = Object.entries(properties).map(([key, schema]) => [key, bare(schema)] as const);
   return Object.fromEntries(entries) as WithoutDefaults<P>;
 }
@@ -60,6 +63,8 @@ export const profileSchema = Type.Object(
     title: Type.String({ default: 'JupyterLab', minLength: 1, maxLength: 200, description: 'What users see.' }),
     description: Type.String({ default: '', maxLength: 1000, description: 'A sentence for users, below the title.' }),
     allow: allowTable('Who may use it. Everybody who may log in when empty.'),
+    idle_timeout_sec: Type.Optional(lifeLimit(`${IDLE_TIMEOUT} Without it server.idle_timeout_sec holds.`)),
+    max_age_sec: Type.Optional(lifeLimit(`${MAX_AGE} Without it server.max_age_sec holds.`)),
     ...SETTINGS,
     override: Type.Array(overrideSchema, {
       isTable,
@@ -74,8 +79,6 @@ export const profileSchema = Type.Object(
       maxItems: 10,
       description: 'What users choose on the start page within the profile, as a size or an environment.',
     }),
-    idle_timeout_sec: Type.Optional(lifeLimit(`${IDLE_TIMEOUT} Without it server.idle_timeout_sec holds.`)),
-    max_age_sec: Type.Optional(lifeLimit(`${MAX_AGE} Without it server.max_age_sec holds.`)),
   },
   closed,
 );
