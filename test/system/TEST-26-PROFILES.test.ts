@@ -15,7 +15,6 @@ cpu_weight = 200
 cpu_set = "0"
 io_weight = 50
 tasks_max = 1000
-runtime_max_sec = 7200
 variables = { OMP_NUM_THREADS = "4" }
 root_dir = "work"
 devices = ["/dev/fuse"]
@@ -50,9 +49,6 @@ command = ["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "--di
 [[profile]]
 name = "no-app"
 command = ["/opt/none", "{fd}"]
-[[profile]]
-name = "short"
-runtime_max_sec = 3
 `;
 
 /** Tornado serves pages and WebSockets on a socket of its own. */
@@ -119,7 +115,7 @@ t.test('limits, environment, devices, network and mounts of a profile are those 
     IOWeight: '50',
   };
   t.match(await show('jupyter-anna.slice', Object.keys(limits)), limits);
-  const own = { ...limits, AllowedCPUs: '0', RuntimeMaxUSec: '2h', Nice: '5', LimitNOFILE: '4096', TasksMax: '1000' };
+  const own = { ...limits, AllowedCPUs: '0', Nice: '5', LimitNOFILE: '4096', TasksMax: '1000' };
   t.match(await show('jupyter-anna.service', Object.keys(own)), own);
 
   const anna = await JupyterServer.of(machine, 'anna');
@@ -187,13 +183,6 @@ t.test('any program that speaks HTTP is a server, with pages and WebSockets', as
     code: 'MH_ERR_SPAWN_COMMAND',
     hint: /\/opt\/none/,
   });
-});
-
-t.test('the unit is ended when its time is over', async (t) => {
-  await spawner.call('StartServer', startParams('dora', { profile: 'short' }));
-  await machine.shell('for i in $(seq 100); do systemctl -q is-active jupyter-dora || exit 0; sleep 0.1; done; exit 1');
-  const { key, server } = startParams('dora');
-  t.match(await spawner.call('Status', { key, server }), { result: 'timeout' });
 });
 
 t.test('a mount that has gone is named when a start fails over it', async (t) => {

@@ -60,7 +60,6 @@ export const ERROR_MESSAGES = {
   MH_ERR_SPAWN_EXITED: 'the server ended before it was ready ({result}, status {status})',
   MH_ERR_SPAWN_TIMEOUT: 'the server was not ready within {timeoutSec} seconds',
   MH_ERR_SPAWN_DISK_FULL: 'no space is left on the disk',
-  MH_ERR_SPAWN_RUNTIME: 'the server was stopped because its time was over',
   MH_ERR_SPAWN_OOM: 'the server ran out of memory',
   MH_ERR_SPAWN_HOOK: 'what shall be done before the start failed: {hook}',
   MH_ERR_SPAWN_EXEC: 'the command could not be started ({result}, status {status})',

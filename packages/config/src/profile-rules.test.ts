@@ -29,7 +29,6 @@ t.test('a profile with everything is accepted, and its parts have no defaults of
         cpu_weight = 200
         cpu_set = "0-3,6"
         io_weight = 50
-        runtime_max_sec = 3600
         variables = { OMP_NUM_THREADS = "4" }
         devices = ["/dev/nvidia0"]
         ip_allow = ["192.0.2.0/24", "2001:db8::1"]

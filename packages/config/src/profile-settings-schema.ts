@@ -77,12 +77,6 @@ export const SETTINGS = {
     0,
     "Share of a busy disk, against other users' 100 (IOWeight=); 0 for the usual 100. Needs a scheduler such as bfq.",
   ),
-  runtime_max_sec: whole(
-    0,
-    31_536_000,
-    0,
-    'Seconds after which the server is stopped (RuntimeMaxSec=), which the home page says from the start; 0 for no limit.',
-  ),
   variables: Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,255}$' }), Type.String({ maxLength: 4096 }), {
     default: {},
     maxProperties: 200,

@@ -37,7 +37,7 @@ export function limitProperties(profile: SpawnerProfile): UnitProperty[] {
   });
 }
 
-/** {@link limitProperties} and what counts for each unit alone. Not the run time: only a server's is limited. */
+/** {@link limitProperties} and what counts for each unit alone. */
 export function serviceLimits(profile: SpawnerProfile): UnitProperty[] {
   const { cpu_set: cpus, properties } = profile;
   const plain = Object.entries(properties) as [keyof typeof PLAIN_PROPERTIES, number][];
@@ -46,11 +46,6 @@ export function serviceLimits(profile: SpawnerProfile): UnitProperty[] {
     ...(cpus.length === 0 ? [] : [property('AllowedCPUs', 'ay', cpuMask(cpus))]),
     ...plain.map(([name, value]) => plainProperty(name, value)),
   ];
-}
-
-/** How long a server may run; nothing for no limit. */
-export function runtimeLimit({ runtime_max_sec: seconds }: SpawnerProfile): UnitProperty[] {
-  return seconds === 0 ? [] : [u64('RuntimeMaxUSec', BigInt(seconds) * USEC_PER_SEC)];
 }
 
 function plainProperty(name: keyof typeof PLAIN_PROPERTIES, value: number): UnitProperty {

@@ -33,7 +33,6 @@ function changes(source: ProfileConfig | OverrideConfig | OptionConfig): Profile
     cpu_set: source.cpu_set === undefined ? undefined : parseCpuSet(source.cpu_set),
     tasks_max: source.tasks_max,
     io_weight: source.io_weight,
-    runtime_max_sec: source.runtime_max_sec,
     variables: source.variables,
     devices: source.devices,
     network: source.network,

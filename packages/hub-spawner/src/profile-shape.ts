@@ -61,7 +61,6 @@ const SETTINGS = {
   cpu_set: list(integer(0, MAX_CPU), MAX_CPU + 1),
   tasks_max: integer(16, 4_000_000),
   io_weight: weight,
-  runtime_max_sec: integer(0, 31_536_000),
   variables: record(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, text({ pattern: /^[^\p{Cc}]*$/u, max: 4096 }), 200),
   devices: list(text({ pattern: /^\/dev(?:\/[A-Za-z0-9_:+-][A-Za-z0-9_.:+-]*)+$/, max: 255 }), 64),
   network: oneOf('full', 'none'),

@@ -22,7 +22,6 @@ const running: UnitValues = {
   ExecMainStatus: 0,
   MainPID: 812,
   UID: 70_001,
-  RuntimeMaxUSec: 0xffff_ffff_ffff_ffffn,
   StatusText: 'Idle since 2026-11-23T03:20:00Z',
   FreezerState: 'running',
 };
@@ -65,13 +64,6 @@ t.test('the base of a path is what stands in front of the user, whatever user an
   t.equal(baseOf('/user/user/user/', named), '');
   t.equal(baseOf('/jupyter/user/user/', server), '/jupyter');
   t.equal(baseOf('/a/user/b/user/anna/user/', named), '/a/user/b');
-});
-
-t.test('one whose time is limited tells when it ends', async (t) => {
-  const { status } = interpretUnit(key, server, { ...running, RuntimeMaxUSec: 60_000_000n });
-  t.equal(status.ends_at_ms, 1_700_000_060_123);
-  t.same(serverStatusShape(status, ''), status);
-  t.notOk('ends_at_ms' in interpretUnit(key, server, running).status);
 });
 
 t.test('one that has failed tells how', async (t) => {

@@ -9,7 +9,6 @@ import {
   userSlice,
 } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
-import { U64_INFINITY } from '@metalhub/systemd/unit-property.js';
 import type { BusValue } from '@metalhub/systemd/variant.js';
 import { isBase, type ServerStatus } from '@metalhub/wire/spawner.js';
 import { parseActivity } from './activity-text.js';
@@ -25,7 +24,7 @@ const UNIT_NAMES = [
 ] as const;
 const SERVICE_NAMES = [
   ...(['Environment', 'Slice', 'User', 'DynamicUser', 'ControlGroup'] as const),
-  ...(['Result', 'ExecMainCode', 'ExecMainStatus', 'MainPID', 'UID', 'RuntimeMaxUSec', 'StatusText'] as const),
+  ...(['Result', 'ExecMainCode', 'ExecMainStatus', 'MainPID', 'UID', 'StatusText'] as const),
 ] as const;
 const ACTIVE_STATES = [
   'active',
@@ -130,8 +129,6 @@ function statusOf(
   const invocation = Buffer.isBuffer(values.InvocationID) ? values.InvocationID.toString('hex') : '';
   const startedUsec = typeof values.ActiveEnterTimestamp === 'bigint' ? values.ActiveEnterTimestamp : 0n;
   const base = environment.get(BASE_VARIABLE);
-  const runtimeUsec = typeof values.RuntimeMaxUSec === 'bigint' ? values.RuntimeMaxUSec : U64_INFINITY;
-  const isLimited = startedUsec > 0n && runtimeUsec !== U64_INFINITY;
   const isUp = activeState === 'active' || activeState === 'reloading' || activeState === 'refreshing';
   return {
     key,
@@ -141,7 +138,6 @@ function statusOf(
     start_id: environment.get(START_ID_VARIABLE) ?? null,
     profile: environment.get(PROFILE_VARIABLE) ?? null,
     started_at_ms: isUp && startedUsec > 0n ? Number(startedUsec / 1000n) : null,
-    ...(isUp && isLimited && { ends_at_ms: Number((startedUsec + runtimeUsec) / 1000n) }),
     result: typeof values.Result === 'string' && values.Result !== '' ? values.Result : null,
     exit_status: values.ExecMainCode === 0 ? null : Number(values.ExecMainStatus),
     ...(base !== undefined && isBase(base) && { base }),

@@ -190,7 +190,6 @@ t.test('what a profile sets reaches the unit, and what has to count between user
     cpu_weight = 200
     io_weight = 50
     cpu_set = "0,9"
-    runtime_max_sec = 3600
     variables = { OMP_NUM_THREADS = "4", LANG = "de_DE.UTF-8" }
     environment = "/opt/conda/envs/x"
     properties = { Nice = 5, LimitNOFILE = 4096 }
@@ -206,7 +205,6 @@ t.test('what a profile sets reaches the unit, and what has to count between user
   t.match(values, {
     ...shared,
     AllowedCPUs: ['ay', Buffer.from([0b1, 0b10])],
-    RuntimeMaxUSec: ['t', 3_600_000_000n],
     Nice: ['i', 5],
     LimitNOFILE: ['t', 4096n],
     ExecStartEx: ['a(sasas)', [['/opt/conda/envs/x/bin/python']]],
@@ -225,7 +223,7 @@ t.test('what a profile sets reaches the unit, and what has to count between user
 t.test('a profile without a value leaves the property out', async (t) => {
   const values = valuesOf(serverUnits(input({ profile: testProfile() })).properties);
   for (const name of [
-    ...['CPUWeight', 'IOWeight', 'AllowedCPUs', 'RuntimeMaxUSec', 'IPAddressDeny', 'IPAddressAllow', 'PrivateNetwork'],
+    ...['CPUWeight', 'IOWeight', 'AllowedCPUs', 'IPAddressDeny', 'IPAddressAllow', 'PrivateNetwork'],
     ...['BindPaths', 'BindReadOnlyPaths', 'DeviceAllow', 'RootDirectory', 'RootImage', 'MountAPIVFS', 'Nice'],
   ]) {
     t.notOk(name in values, name);

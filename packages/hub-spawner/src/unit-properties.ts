@@ -21,7 +21,7 @@ import {
   u64,
 } from '@metalhub/systemd/unit-property.js';
 import { hookProperties } from './hooks.js';
-import { limitProperties, runtimeLimit } from './limits.js';
+import { limitProperties } from './limits.js';
 import { formatLimits, liveLimitsOf } from './live-limits.js';
 import { PROGRAMS } from './sandbox.js';
 import type { SpawnerConfig, SpawnerProfile } from './spawner-config.js';
@@ -79,7 +79,6 @@ export function serverUnits(input: ServerUnitInput): ServerUnits {
       ...serviceProperties(input, socketUnit(id)),
       ...commandProperties(input),
       ...userUnitProperties(input),
-      ...runtimeLimit(input.profile),
       ...hookProperties(input.key, input.profile),
     ],
     auxiliary: [

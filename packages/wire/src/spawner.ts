@@ -63,8 +63,6 @@ export const serverStatusShape = object({
   profile: nullable(text({ pattern: PROFILE_NAME_PATTERN, max: 63 })),
   /** Milliseconds since the epoch when the unit became active; null before. */
   started_at_ms: nullable(integer(0, Number.MAX_SAFE_INTEGER)),
-  /** When systemd will stop it, by its RuntimeMaxSec; left out without one. */
-  ends_at_ms: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   /** systemd's Result of the service: `success`, `exit-code`, `signal`, `timeout`, `oom-kill` and others. */
   result: nullable(text({ pattern: /^[a-z-]{1,40}$/, max: 40 })),
   /** Exit status or signal number of the main process, null while it runs. */

@@ -67,11 +67,6 @@ function chooseHint({ code, hint }: MetalhubError, lines: readonly string[]): st
 
 /** Why a server that nobody stopped is gone. */
 export function endOf(status: ServerStatus, nowMs: number, during: Failure['during']): Failure {
-  // Nothing else than RuntimeMaxSec ends what runs with this result: stops of ours are no ends of its own.
-  if (status.result === 'timeout' && during === 'run') {
-    const text = 'the server was stopped because its time was over';
-    return { code: 'MH_ERR_SPAWN_RUNTIME', message: text, hint: null, log_lines: [], at_ms: nowMs, during };
-  }
   const code: ErrorCode = status.result === 'oom-kill' ? 'MH_ERR_SPAWN_OOM' : 'MH_ERR_SPAWN_EXITED';
   const how = status.result === null ? '' : ` (${status.result}, status ${status.exit_status ?? 'unknown'})`;
   const message = code === 'MH_ERR_SPAWN_OOM' ? 'the server ran out of memory' : `the server ended by itself${how}`;

@@ -73,20 +73,6 @@ t.test('what was used last is chosen the next time, also after a restart of the 
   t.same(startedProfiles(test), ['small', 'small'], 'and started when nothing else is asked for');
 });
 
-t.test('when the time of a server will be over is said while it runs, and afterwards why it ended', async (t) => {
-  const test = await openTest(t);
-  const anna = await logIn(test, 'anna');
-  test.spawner.onStart = async (request, peer) => ({ ...peer.run(request), ends_at_ms: Date.UTC(2026, 4, 6, 7, 8) });
-  await anna.submit('/hub/spawn');
-  await until(() => test.context.servers.list().some(({ state }) => state.phase === 'ready'));
-  t.match((await anna.get('/hub/home')).body, /It is stopped at <time datetime="2026-05-06T07:08:00.000Z">/);
-  const [unit] = test.spawner.units.values();
-  if (unit === undefined) throw new Error('no unit');
-  test.spawner.change({ ...unit, active_state: 'failed', result: 'timeout' });
-  await until(() => test.context.servers.list().some(({ state }) => state.phase === 'failed'));
-  t.match((await anna.get('/hub/home')).body, 'The server was stopped because its time was over.');
-});
-
 t.test('S03: what a user may not use is not started for them, whoever asks', async (t) => {
   const test = await openTest(t);
   const anna = await logIn(test, 'anna');

@@ -21,8 +21,6 @@ export interface Run {
   readonly profile: string;
   readonly requestedMs: number;
   readonly invocationId: string | null;
-  /** When its time is over; left out without a limit. */
-  readonly endsMs?: number;
 }
 
 export interface Spawning {
@@ -112,11 +110,9 @@ function afterActive(state: ServerState, { status, nowMs }: Extract<ServerEvent,
   if (state.phase !== 'ready') return { phase: 'ready', run, startedMs };
   // Our run is over; what has the unit's name now was not started by this hub.
   if (state.run.startId !== run.startId) return STOPPED;
-  const { invocationId, endsMs } = run;
-  const isSame =
-    state.run.invocationId === invocationId && state.startedMs === startedMs && state.run.endsMs === endsMs;
-  if (isSame) return state;
-  return { ...state, run: { ...state.run, invocationId, ...(endsMs !== undefined && { endsMs }) }, startedMs };
+  const { invocationId } = run;
+  if (state.run.invocationId === invocationId && state.startedMs === startedMs) return state;
+  return { ...state, run: { ...state.run, invocationId }, startedMs };
 }
 
 function afterActivating(state: ServerState, { status, nowMs }: Extract<ServerEvent, { type: 'seen' }>): ServerState {
@@ -157,6 +153,5 @@ export function runOf(status: ServerStatus, nowMs: number): Run | undefined {
     profile: status.profile ?? 'default',
     requestedMs: status.started_at_ms ?? nowMs,
     invocationId: status.invocation_id,
-    ...(status.ends_at_ms !== undefined && { endsMs: status.ends_at_ms }),
   };
 }

@@ -37,7 +37,6 @@ export function serverView(
     state: state.phase,
     url: server.path,
     startedAtMs: state.phase === 'ready' ? state.startedMs : null,
-    ...(state.phase === 'ready' && state.run.endsMs !== undefined && { endsAtMs: state.run.endsMs }),
     profileTitle: profile?.title ?? server.profile,
     profileDescription: profile?.description ?? '',
     isFrozen: server.isFrozen,

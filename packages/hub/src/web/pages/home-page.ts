@@ -93,7 +93,7 @@ function renderText(server: ServerView): Html {
     case 'ready':
       if (server.isFrozen)
         return html`<p>An administrator has paused it. Nothing in it is lost: it goes on where it stood.</p>`;
-      return html`${renderEnding(server.ending)}${renderOutOfMemory(server.outOfMemoryMs)}${renderSince(server)}${renderTimeLimit(server)}`;
+      return html`${renderEnding(server.ending)}${renderOutOfMemory(server.outOfMemoryMs)}${renderSince(server)}`;
     case 'stop':
       return html`<p>Running programs are being ended. Your files are kept.</p>`;
     case 'failed':
@@ -103,11 +103,6 @@ function renderText(server: ServerView): Html {
 
 function renderSince({ startedAtMs }: ServerView): Html {
   return startedAtMs === null ? html`<p>Ready for you.</p>` : html`<p>Running since ${renderTime(startedAtMs)}.</p>`;
-}
-
-function renderTimeLimit({ endsAtMs }: ServerView): Html | undefined {
-  if (endsAtMs === undefined) return undefined;
-  return html`<p><strong>It is stopped at ${renderTime(endsAtMs)}</strong>: save your work before.</p>`;
 }
 
 function renderDelete(server: ServerView, { base, csrfToken }: FormBase): Html | undefined {

@@ -28,8 +28,6 @@ export interface ServerView {
   readonly url: string;
   /** Milliseconds since the epoch; `null` unless the server runs. */
   readonly startedAtMs: number | null;
-  /** When its time is over, milliseconds since the epoch; left out without a limit. */
-  readonly endsAtMs?: number;
   /** Title of the profile it runs or would be started with. */
   readonly profileTitle: string;
   /** Its sentence for users; `''` for none. */
