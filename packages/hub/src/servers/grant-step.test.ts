@@ -14,7 +14,7 @@ t.test('limits for a time are given back when it is over, and hold for a start w
   t.equal(grantStep(timed, ready, 100), 'give-back');
   t.equal(grantStep(timed, { phase: 'stopped' }, 99), 'keep');
   t.equal(grantStep(timed, { phase: 'stopped' }, 100), 'forget');
-  t.equal(grantStep(timed, undefined, 100), 'forget');
+  t.equal(grantStep(timed, undefined, 99), 'forget', 'of a server that was deleted meanwhile');
   t.equal(grantStep(timed, later, 99), 'apply');
   t.equal(grantStep(timed, later, 100), 'give-back', 'a start that is not known to have them may have them');
 });
