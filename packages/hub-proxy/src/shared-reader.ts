@@ -54,11 +54,12 @@ export function readShared(accepted: Socket, reader: SharedReader): Socket | und
 }
 
 /**
- * Writes bytes that are there during the call only.
+ * Writes bytes that are there during the call only. Behind what waits already they are copied to their own size: who does
+ * not read would otherwise hold a whole block for each few kilobytes.
  * @returns as `write`
  */
 export function passOn(to: Duplex, chunk: Buffer): boolean {
-  if (chunk.length <= SMALL_BYTES || !isOfKernel(to)) return to.write(Buffer.from(chunk));
+  if (chunk.length <= SMALL_BYTES || to.writableLength > 0 || !isOfKernel(to)) return to.write(Buffer.from(chunk));
   const spare = spares.pop() ?? Buffer.allocUnsafeSlow(READ_BYTES);
   chunk.copy(spare);
   return to.write(spare.subarray(0, chunk.length), () => {

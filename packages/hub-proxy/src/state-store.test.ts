@@ -261,10 +261,7 @@ t.test('a version that jumps while a change is written is on the disk with the n
     for (let count = 0; count < 8; count++) {
       await store.update((state) => putRoute(state, { ...annas, prefix: `/at/${state.version}/` }));
     }
-    t.ok(
-      [undefined, 8].includes(store.changesSince(jumped)?.length),
-      'whoever has that version gets all that came since',
-    );
+    t.equal(store.changesSince(jumped)?.length, 8, 'whoever has that version gets all that came since');
     t.same(reopened(path), store.snapshot());
   }
 });

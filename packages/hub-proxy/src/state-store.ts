@@ -170,7 +170,9 @@ export class StateStore {
       for (const { waiting } of done) waiting.reject(this.#takeAway(waiting) ?? this.#notStored(cause));
       return;
     }
-    this.#recent.push(...deltas);
+    // The version jumped while they were written: behind them would be a gap, and no place known.
+    if (deltas.length > 0 && this.#live.version !== deltas.at(-1)?.version) this.#recent = [];
+    else this.#recent.push(...deltas);
     // Now and then: it is moved as a whole.
     if (this.#recent.length > 2 * MAX_CHANGES) this.#recent = this.#recent.slice(-MAX_CHANGES);
     for (const { waiting, delta } of done) waiting.resolve(delta !== undefined);
