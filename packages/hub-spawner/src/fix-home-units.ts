@@ -14,12 +14,24 @@ import { RUNTIME_DIRECTORY } from './spawner-config.js';
 const REQUESTS_DIRECTORY = join(RUNTIME_DIRECTORY, 'fix-home');
 const KIND_UNIT = 'hub-home-kind.service';
 /** Of its grep. */
+const EXIT_MAPPED = 0;
 const EXIT_NOT_MAPPED = 1;
+/** Of `ExecMainCode`: the process has ended by itself. @see waitid(2) */
+const CLD_EXITED = 1;
 /** One that an earlier process of ours began may be under way. */
 const ATTEMPTS = 2;
 
-/** Runs a pass over a home in the one unit that has the capabilities for it. @throws {MH_ERR_SPAWN_REPAIR} */
-export async function runFixHome(manager: Manager, pass: PassRequest): Promise<FixHomeReport> {
+/**
+ * Runs a pass over a home in the one unit that has the capabilities for it.
+ *
+ * @param kinds says whether the pass can remove what finding the kind has left
+ * @throws {MH_ERR_SPAWN_REPAIR}
+ */
+export async function runFixHome(
+  manager: Manager,
+  kinds: Pick<HomeKinds, 'isKnown'>,
+  pass: PassRequest,
+): Promise<FixHomeReport> {
   const { key, signal } = pass;
   const unit = `hub-fix-home@${key}.service`;
   const file = join(REQUESTS_DIRECTORY, `${key}.json`);
@@ -32,7 +44,7 @@ export async function runFixHome(manager: Manager, pass: PassRequest): Promise<F
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       signal.throwIfAborted();
-      const request = requestOf(pass);
+      const request = requestOf(pass, kinds.isKnown);
       await mkdir(REQUESTS_DIRECTORY, { recursive: true, mode: 0o700 });
       await writeFileAtomic(file, JSON.stringify(request), { mode: 0o600 });
       const { result } = await manager.startUnit(unit, 'replace', { jobTimeoutMs: DAY_MS });
@@ -50,8 +62,9 @@ export async function runFixHome(manager: Manager, pass: PassRequest): Promise<F
   }
 }
 
-function requestOf({ key, owner, isCheck, isAlone }: PassRequest): FixHomeRequest {
-  return { id: randomBytes(16).toString('hex'), key, uid: owner, check: isCheck, is_alone: isAlone };
+function requestOf({ key, owner, isCheck, isAlone }: PassRequest, removesProbe: boolean): FixHomeRequest {
+  const id = randomBytes(16).toString('hex');
+  return { id, key, uid: owner, check: isCheck, is_alone: isAlone, removes_probe: removesProbe };
 }
 
 async function readReport(key: Key): Promise<FixHomeReport | undefined> {
@@ -70,13 +83,57 @@ function failure(key: Key, unit: string): MetalhubError {
   });
 }
 
+type KindManager = Pick<Manager, 'restartUnit' | 'unitProperties' | 'stopUnit'>;
+
+export interface HomeKinds {
+  /**
+   * Finds how systemd owns a new home here. It is asked once, whoever wants to know meanwhile and later: there is one unit
+   * for it, and what it says changes with systemd or the file system only. A failure is not kept.
+   *
+   * @throws {MH_ERR_SPAWN_REPAIR}
+   */
+  find(): Promise<HomeKind>;
+  /** Whether the unit has answered, and so will not run again. */
+  readonly isKnown: boolean;
+}
+
+export function createHomeKinds(manager: KindManager): HomeKinds {
+  let asked: Promise<HomeKind> | undefined;
+  let isKnown = false;
+
+  async function ask(): Promise<HomeKind> {
+    try {
+      const kind = await askHomeKind(manager);
+      isKnown = true;
+      return kind;
+    } catch (error) {
+      asked = undefined;
+      throw error;
+    }
+  }
+
+  return {
+    find: () => {
+      asked ??= ask();
+      return asked;
+    },
+    get isKnown() {
+      return isKnown;
+    },
+  };
+}
+
 /** Has systemd make a home of nobody's, and sees how it does that. @throws {MH_ERR_SPAWN_REPAIR} */
-export async function askHomeKind(manager: Manager): Promise<HomeKind> {
+async function askHomeKind(manager: KindManager): Promise<HomeKind> {
   const { result } = await manager.restartUnit(KIND_UNIT, 'replace', { jobTimeoutMs: MINUTE_MS });
-  const names = ['Result', 'ExecMainStatus'] as const;
-  const { Result, ExecMainStatus } = await manager.unitProperties(KIND_UNIT, 'Service', names);
+  const names = ['Result', 'ExecMainCode', 'ExecMainStatus'] as const;
+  const { Result, ExecMainCode, ExecMainStatus } = await manager.unitProperties(KIND_UNIT, 'Service', names);
   await manager.stopUnit(KIND_UNIT, 'replace').catch(() => undefined);
-  if (result === 'done' && Result === 'success') return ExecMainStatus === EXIT_NOT_MAPPED ? 'owned' : 'mapped';
+  // Status and result alone say success of a process that still runs, too, or that never ran.
+  if (result === 'done' && Result === 'success' && ExecMainCode === CLD_EXITED) {
+    if (ExecMainStatus === EXIT_MAPPED) return 'mapped';
+    if (ExecMainStatus === EXIT_NOT_MAPPED) return 'owned';
+  }
   throw new MetalhubError('MH_ERR_SPAWN_REPAIR', {
     details: { path: '', reason: `${KIND_UNIT} failed` },
     hint: `see: journalctl -u ${KIND_UNIT} -n 20`,

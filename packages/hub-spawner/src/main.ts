@@ -17,7 +17,7 @@ import { createCommandTable } from './commands/command-table.js';
 import type { SpawnerContext, StartStage } from './context.js';
 import { listCredentials, removeCredential } from './credentials.js';
 import { spawnerAdminHandlers, spawnerHandlers } from './dispatch.js';
-import { askHomeKind, runFixHome } from './fix-home-units.js';
+import { createHomeKinds, runFixHome } from './fix-home-units.js';
 import { createHomeMarkers } from './home-marker.js';
 import { createHomeRepairs } from './home-repair.js';
 import { findHomes } from './homes.js';
@@ -113,6 +113,7 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     log.warning('server failed', { user: status.key, server: status.server, unit, result, exitStatus });
     void resetFailed({ manager }, unit).catch((err: unknown) => log.warning('failed unit is left', { unit, err }));
   };
+  const kinds = createHomeKinds(manager);
   const leases = createLeaseStore({ clock: systemClock, log, isUidTaken, findHomes });
   return {
     log,
@@ -127,8 +128,8 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     homes: createHomeRepairs({
       ...{ log, clock: systemClock, manager, markers: createHomeMarkers() },
       ownerOf: async (uid, key) => describeOwner(uid, key, (await leases.survey()).table),
-      findKind: () => askHomeKind(manager),
-      runPass: (pass) => runFixHome(manager, pass),
+      findKind: () => kinds.find(),
+      runPass: (pass) => runFixHome(manager, kinds, pass),
     }),
     keysInUse: createKeyCounter(),
     readConfig: () => readSpawnerConfig(),

@@ -18,7 +18,7 @@ async function main(): Promise<void> {
   const request = fixHomeRequestShape(JSON.parse(readCredential(REQUEST_CREDENTIAL).toString('utf8')), '');
   const { key, uid } = request;
   requireHardlinkProtection(privateHomePath(key));
-  await removeKindProbe();
+  if (request.removes_probe) await removeKindProbe();
   const begunAtMs = systemClock.nowMs();
   const startedMs = systemClock.monotonicMs();
   const result = await fixTree({

@@ -18,6 +18,8 @@ export const fixHomeRequestShape = object({
   check: boolean(),
   /** Nobody else changes the home meanwhile: no process of its user's exists. */
   is_alone: boolean(),
+  /** hub-home-kind.service has ended for good: what it has left can go. */
+  removes_probe: boolean(),
 });
 export type FixHomeRequest = Shaped<typeof fixHomeRequestShape>;
 
