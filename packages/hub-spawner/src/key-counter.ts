@@ -5,6 +5,8 @@ export interface KeyCounter {
   /** @returns ends it */
   enter(key: Key): () => void;
   has(key: Key): boolean;
+  /** How many keys. */
+  readonly size: number;
 }
 
 export function createKeyCounter(): KeyCounter {
@@ -19,5 +21,8 @@ export function createKeyCounter(): KeyCounter {
       };
     },
     has: (key) => counts.has(key),
+    get size() {
+      return counts.size;
+    },
   };
 }

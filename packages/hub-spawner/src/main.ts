@@ -52,7 +52,12 @@ async function main(log: Log): Promise<void> {
   const connections = new Set<Socket>();
   const idle = createIdleExit({
     idleMs: MINUTE_MS,
-    isBusy: () => context.operations.size > 0 || context.commands.size > 0 || context.watch.list().length > 0,
+    // An administrator's request may wait for a repair, which takes as long as it takes.
+    isBusy: () =>
+      context.operations.size > 0 ||
+      context.keysInUse.size > 0 ||
+      context.commands.size > 0 ||
+      context.watch.list().length > 0,
     onIdle: () => leave('idle'),
   });
   const handlers = spawnerHandlers(context);
