@@ -18,7 +18,9 @@ const WAITING = 1;
 const LENGTH = 2;
 const ENDED = 3;
 const THREADS = 4;
-const FIRST = 5;
+/** Changes with all that a waiting thread must hear of, so that one which only begins to wait does not miss it. */
+const EVENTS = 5;
+const FIRST = 6;
 const CAPACITY = 64;
 const FREE = 0;
 const HELD = 1;
@@ -37,9 +39,14 @@ export function openWorkQueue(memory: SharedArrayBuffer): WorkQueue {
     Atomics.notify(cells, LOCK, 1);
   }
 
+  function announce(count?: number): void {
+    Atomics.add(cells, EVENTS, 1);
+    Atomics.notify(cells, EVENTS, count);
+  }
+
   function end(): void {
     Atomics.store(cells, ENDED, 1);
-    Atomics.notify(cells, LENGTH);
+    announce();
   }
 
   return {
@@ -60,7 +67,7 @@ export function openWorkQueue(memory: SharedArrayBuffer): WorkQueue {
         Atomics.store(cells, LENGTH, length + 1);
       }
       unlock();
-      if (isWanted) Atomics.notify(cells, LENGTH, 1);
+      if (isWanted) announce(1);
       return isWanted;
     },
     take() {
@@ -77,9 +84,10 @@ export function openWorkQueue(memory: SharedArrayBuffer): WorkQueue {
           return taken;
         }
         if (Atomics.load(cells, WAITING) === cells[THREADS]) end();
+        const seen = Atomics.load(cells, EVENTS);
         unlock();
         if (Atomics.load(cells, ENDED) === 1) return undefined;
-        Atomics.wait(cells, LENGTH, 0);
+        Atomics.wait(cells, EVENTS, seen);
         if (Atomics.load(cells, ENDED) === 1) return undefined;
         lock();
       }
