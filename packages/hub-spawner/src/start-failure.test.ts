@@ -1,7 +1,7 @@
 import { parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
 import { findMissingPath } from './missing-path.js';
-import { explainFailedStart } from './start-failure.js';
+import { explainFailedStart, isNamespaceFailure } from './start-failure.js';
 import { testProfile } from './testing/profile.js';
 
 function explain(result: string | null, exit_status: number | null, python = '/usr/bin/python3', isDiskFull = false) {
@@ -54,6 +54,9 @@ t.test('a mount that is gone is named', async (t) => {
   const error = explainFailedStart({ ...failed, missingPath: '/srv/data' });
   t.match(error, { code: 'MH_ERR_SPAWN_MOUNT', message: '/srv/data, which the profile mounts, is not there' });
   t.match(explainFailedStart(failed), { code: 'MH_ERR_SPAWN_EXITED', hint: /could not set the server up/ });
+  t.ok(isNamespaceFailure(status));
+  t.notOk(isNamespaceFailure({ ...status, exit_status: 1 }), 'otherwise no path is looked for');
+  t.notOk(isNamespaceFailure({ ...status, result: 'timeout' }));
 });
 
 t.test('of the paths that a profile needs, the missing one is found', async (t) => {
@@ -62,7 +65,8 @@ t.test('of the paths that a profile needs, the missing one is found', async (t) 
   t.equal(await needs(`${directory}/there`), undefined);
   t.equal(await needs(`${directory}/gone`), `${directory}/gone`);
   t.equal(await needs('/home/nobody-here'), undefined, 'this process sees no homes');
-  t.equal(await findMissingPath(testProfile('devices = ["/dev/none"]')), '/dev/none');
+  t.equal(await needs('/dev/shm/none'), undefined, 'nor what is in /dev');
+  t.equal(await findMissingPath(testProfile('devices = ["/dev/none"]')), undefined);
 });
 
 t.test('a hook that failed is named, with the log of what ran it', async (t) => {

@@ -25,7 +25,7 @@ export interface FailedStart {
   readonly status: Pick<ServerStatus, 'key' | 'result' | 'exit_status'>;
   /** No block or no file is left where the homes are. */
   readonly isDiskFull: boolean;
-  /** Of the profile's mounts, devices and roots. */
+  /** Of the profile's mounts and roots. */
   readonly missingPath?: string | undefined;
   /** What of the profile's `before_start` runs in the unit, and the units that it waits for. */
   readonly hooks?: { readonly programs: readonly string[]; readonly units: readonly string[] };
@@ -122,6 +122,11 @@ function setUpFailed(details: ErrorDetails, status: FailedStart['status'], logs:
 function exited(details: ErrorDetails, status: FailedStart['status'], hint: string): MetalhubError {
   const how = { result: status.result ?? 'unknown', status: status.exit_status ?? 'unknown' };
   return new MetalhubError('MH_ERR_SPAWN_EXITED', { details: { ...details, ...how }, hint });
+}
+
+/** Whether systemd could not lay out what the server sees, perhaps because a path of the profile's is missing. */
+export function isNamespaceFailure({ result, exit_status }: FailedStart['status']): boolean {
+  return result === 'exit-code' && exit_status === SYSTEMD_EXIT.namespace;
 }
 
 /** Whether a start failed because the launcher has found files of others, which a repair gives to the user. */

@@ -13,7 +13,7 @@ import { findMissingPath } from '../missing-path.js';
 import type { StartRun } from '../operations.js';
 import { readSocketOwnership, type ServerUnit } from '../server-units.js';
 import { getProfile, type SpawnerConfig, type SpawnerProfile } from '../spawner-config.js';
-import { explainFailedStart, isForeignFilesFound } from '../start-failure.js';
+import { explainFailedStart, isForeignFilesFound, isNamespaceFailure } from '../start-failure.js';
 import { serverUnits } from '../unit-properties.js';
 import { publishAccount } from '../user-records.js';
 import { resetFailed, stopServer, stopUnits } from './stop-server.js';
@@ -259,7 +259,7 @@ async function explain({ unit, profile, config, params }: Start, status: ServerS
     timeoutSec: config.server.start_timeout_sec,
     status,
     isDiskFull,
-    missingPath: await findMissingPath(profile),
+    missingPath: isNamespaceFailure(status) ? await findMissingPath(profile) : undefined,
     hooks: {
       programs: profile.before_start.filter(isProgram),
       units: hookUnits(params.key, profile.before_start),
