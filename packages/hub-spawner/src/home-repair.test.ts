@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '@metalhub/base/log.js';
 import { parseKey } from '@metalhub/base/names.js';
@@ -27,11 +27,12 @@ function setUp(t: Test, options: { kind?: HomeKind; runs?: boolean } = {}) {
     mountInfo: join(root, 'mountinfo'),
     protectedHardlinks: join(root, 'protected'),
   };
+  const markers = join(root, 'markers');
   const passes: Omit<PassRequest, 'signal'>[] = [];
   const repairs = createHomeRepairs({
     log,
     clock: { nowMs: () => 1000, monotonicMs: () => 0 },
-    markers: createHomeMarkers(join(root, 'markers')),
+    markers: createHomeMarkers(markers),
     manager: {
       listUnitsByPatterns: async () =>
         options.runs === true
@@ -52,7 +53,7 @@ function setUp(t: Test, options: { kind?: HomeKind; runs?: boolean } = {}) {
   });
   const { signal } = new AbortController();
   return {
-    ...{ home, passes, repairs },
+    ...{ home, passes, repairs, markers },
     make(uid: number): void {
       mkdirSync(home);
       writeFileSync(join(home, 'file'), '');
@@ -72,6 +73,18 @@ t.test('a home that systemd makes needs no pass, nor does it later', { skip }, a
   first.leave();
   t.equal((await prepare()).checkedAtMs, 1000);
   t.same(passes, []);
+});
+
+t.test('a server that runs is not given up when a new home cannot be marked', { skip }, async (t) => {
+  const { prepare, make, passes, markers } = setUp(t);
+  const first = await prepare();
+  make(MAPPED);
+  writeFileSync(markers, 'no directory can be made here');
+  await first.confirm();
+  first.leave();
+  rmSync(markers);
+  await prepare();
+  t.equal(passes.length, 1, 'the next start looks at it');
 });
 
 t.test('one that nobody has looked at, or another directory in its place, is passed over once', { skip }, async (t) => {

@@ -38,7 +38,7 @@ export interface PassRequest {
 export interface PreparedHome {
   /** Milliseconds since the epoch since when files may have come that were not looked at; `undefined` for a new home. */
   readonly checkedAtMs: number | undefined;
-  /** To be called when the unit has started: a new home was made by systemd, so everything in it is right. */
+  /** To be called when the unit has started: a new home was made by systemd, so everything in it is right. It never rejects. */
   confirm(): Promise<void>;
   /** To be called in any case, when the unit has started or will not. */
   leave(): void;
@@ -160,8 +160,12 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
           checkedAtMs,
           async confirm() {
             if (!isNew) return;
-            const made = await checkHome(placesOf(key));
-            if (made !== undefined) await markers.write(key, markerOf(uid, made, startedMs));
+            try {
+              const made = await checkHome(placesOf(key));
+              if (made !== undefined) await markers.write(key, markerOf(uid, made, startedMs));
+            } catch (err) {
+              log.warning('a new home is not marked: the next start looks at all of it', { user: key, err });
+            }
           },
           leave,
         };
