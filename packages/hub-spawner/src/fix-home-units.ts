@@ -43,10 +43,11 @@ export async function runFixHome(
   signal.addEventListener('abort', stop, { once: true });
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      signal.throwIfAborted();
       const request = requestOf(pass, kinds.isKnown);
       await mkdir(REQUESTS_DIRECTORY, { recursive: true, mode: 0o700 });
       await writeFileAtomic(file, JSON.stringify(request), { mode: 0o600 });
+      // From here on the unit is stopped; before, there was nothing to stop.
+      signal.throwIfAborted();
       const { result } = await manager.startUnit(unit, 'replace', { jobTimeoutMs: DAY_MS });
       const report = await readReport(key);
       if (report?.id === request.id) return report;

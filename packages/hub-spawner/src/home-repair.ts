@@ -123,7 +123,7 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
     uid: number,
     top: HomeTop,
     { isCheck, signal }: { isCheck: boolean; signal: AbortSignal },
-  ): Promise<{ kind: HomeKind; report: FixHomeReport; isBusy: boolean }> {
+  ): Promise<{ kind: HomeKind; report: FixHomeReport }> {
     const kind = await kindOf(key, uid, top);
     const owner = kind === 'mapped' ? MAPPED_UID : uid;
     const busy = await isBusy(key);
@@ -138,7 +138,7 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
     if (isComplete) await markers.write(key, markerOf(uid, done, report.begun_at_ms));
     const { seen, changed, left, duration_ms: durationMs } = report.pass;
     log.notice(isCheck ? 'home checked' : 'home repaired', { user: key, uid, kind, seen, changed, left, durationMs });
-    return { kind, report, isBusy: busy };
+    return { kind, report };
   }
 
   return {
