@@ -24,9 +24,6 @@ launcher = importlib.util.module_from_spec(spec)
 sys.dont_write_bytecode = True
 spec.loader.exec_module(launcher)
 
-# Read by the spawner (start-failure.ts), beside those of launcher.py.
-EXIT_NO_COMMAND = 104
-OURS = range(launcher.EXIT_NO_JUPYTER, EXIT_NO_COMMAND + 1)
 # Only this process may look again and again whether its program is there.
 LOOK_EVERY_SEC = 0.02
 CHUNK = 1 << 16
@@ -73,7 +70,7 @@ def become(command, base_url, listening, notify_socket):
 
 
 def refuse_command(program, error):
-    launcher.refuse(EXIT_NO_COMMAND, f"metalhub: {program} cannot be executed: {error.strerror}")
+    launcher.refuse(launcher.EXIT_NO_COMMAND, f"metalhub: {program} cannot be executed: {error.strerror}")
 
 
 def free_port():
@@ -117,7 +114,7 @@ class Adapter:
             return 0
         if code < 0:
             return 128 - code
-        return 1 if code in OURS else code
+        return launcher.not_ours(code)
 
     def stop(self, loop, stop_sec):
         self.is_stopping = True

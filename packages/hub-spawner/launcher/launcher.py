@@ -26,6 +26,9 @@ EXIT_NO_JUPYTER = 100
 EXIT_OLD_JUPYTER = 101
 EXIT_BAD_HANDOVER = 102
 EXIT_FOREIGN_FILES = 103
+# Of adapter.py.
+EXIT_NO_COMMAND = 104
+OUR_STATUSES = range(EXIT_NO_JUPYTER, EXIT_NO_COMMAND + 1)
 
 FIRST_PASSED_FD = 3
 # Seconds that a stop may take, from unit-properties.ts: a little less than systemd waits.
@@ -48,6 +51,11 @@ def refuse(status, message):
     # systemd takes the prefix for the priority (error) and does not show it.
     print(f"<3>{message}", file=sys.stderr, flush=True)
     raise SystemExit(status)
+
+
+def not_ours(status):
+    """For what others end with: of ours, the spawner believes what they say, and may have the home repaired."""
+    return 1 if status in OUR_STATUSES else status
 
 
 def take_environment():
@@ -336,7 +344,12 @@ def main():
     end_in_time(serverapp, float(taken.get(STOP_VARIABLE, DEFAULT_STOP_SEC)))
     keep_token_from_pages(lab_app)
     sys.argv = ["jupyter-lab"]
-    lab_app.launch_instance(arguments(credential))
+    try:
+        lab_app.launch_instance(arguments(credential))
+    except SystemExit as end:
+        # From here on the user's own code runs, too: settings, extensions.
+        end.code = not_ours(end.code)
+        raise
 
 
 if __name__ == "__main__":

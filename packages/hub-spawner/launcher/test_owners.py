@@ -11,6 +11,8 @@ import time
 import unittest
 from unittest import mock
 
+from test_launcher import LauncherCase
+
 spec = importlib.util.spec_from_file_location("launcher", pathlib.Path(__file__).with_name("launcher.py"))
 launcher = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(launcher)
@@ -45,6 +47,19 @@ class OwnersTest(unittest.TestCase):
         self.assertEqual(inodes, {entry.inode() for entry in os.scandir(self.home)})
         self.assertEqual(list(launcher.sample(f"{self.home}/none", 5)), [])
 
+
+class StatusTest(LauncherCase):
+    def test_no_code_of_the_user_ends_with_the_status_that_has_the_home_repaired(self):
+        settings = self.home / ".jupyter"
+        settings.mkdir()
+        for status, seen in [(launcher.EXIT_FOREIGN_FILES, 1), (7, 7)]:
+            (settings / "jupyter_server_config.py").write_text(f"raise SystemExit({status})\n")
+            process = self.start()
+            output = process.communicate(timeout=60)[0]
+            self.assertEqual(process.returncode, seen, output)
+
+
+del LauncherCase
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,7 +1,7 @@
 import { parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
 import { findMissingPath } from './missing-path.js';
-import { explainFailedStart, isNamespaceFailure } from './start-failure.js';
+import { explainFailedStart, isForeignFilesFound, isNamespaceFailure } from './start-failure.js';
 import { testProfile } from './testing/profile.js';
 
 function explain(result: string | null, exit_status: number | null, python = '/usr/bin/python3', isDiskFull = false) {
@@ -34,6 +34,13 @@ for (const { result, status, code, message } of cases) {
     t.match(error.hint, /./);
   });
 }
+
+t.test('files of others are found by the launcher only, not by whatever program a profile names', async (t) => {
+  const status = { key: parseKey('anna'), result: 'exit-code', exit_status: 103 };
+  const failed = { unit: 'jupyter-anna.service', python: '/x', timeoutSec: 60, status, isDiskFull: false };
+  t.ok(isForeignFilesFound(explainFailedStart(failed)));
+  t.equal(explainFailedStart({ ...failed, program: '/usr/bin/code-server' }).code, 'MH_ERR_SPAWN_EXITED');
+});
 
 t.test('a missing Jupyter is installed the way its Python was', async (t) => {
   t.equal(explain('exit-code', 100).hint, 'install it with: apt install jupyterlab');

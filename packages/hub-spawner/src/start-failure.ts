@@ -65,6 +65,8 @@ export function explainFailedStart(failed: FailedStart): MetalhubError {
         hint: installHint(python),
       });
     case LAUNCHER_EXIT.foreignFiles:
+      // Only the launcher looks; a program that has taken its place may end with any status.
+      if (program !== undefined) return exited(details, status, logs);
       return new MetalhubError('MH_ERR_SPAWN_REPAIR', {
         details: { ...details, path: privateHomePath(status.key), reason: FOREIGN_FILES },
         hint: `run: hubctl fix-home ${status.key}`,
