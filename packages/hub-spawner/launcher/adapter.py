@@ -28,6 +28,8 @@ spec.loader.exec_module(launcher)
 LOOK_EVERY_SEC = 0.02
 CHUNK = 1 << 16
 TCP_LISTEN = "0A"
+# Where one may listen for connections to 127.0.0.1, as /proc/net writes it, the nearest first.
+PLACES = (("tcp", "0100007F"), ("tcp6", "0000000000000000FFFF00000100007F"), ("tcp", "0" * 8), ("tcp6", "0" * 32))
 
 
 def read_command(credential):
@@ -81,11 +83,30 @@ def free_port():
 
 def listens_as_us(port):
     """Whether it is our own program that has the port: any account of the machine could have been faster."""
-    address = f"0100007F:{port:04X}"
-    with open("/proc/self/net/tcp", encoding="ascii") as table:
-        rows = [line.split() for line in table]
-    owners = [row[7] for row in rows[1:] if row[1] in (address, f"00000000:{port:04X}") and row[3] == TCP_LISTEN]
-    return owners != [] and all(int(owner) == os.getuid() for owner in owners)
+    return nearest_owners(listeners(port)) == {os.getuid()}
+
+
+def nearest_owners(found):
+    """To whom the kernel hands a connection to 127.0.0.1, whatever others listen beside them."""
+    owners = {}
+    for table, address, uid in found:
+        owners.setdefault((table, address), set()).add(uid)
+    return next((owners[place] for place in PLACES if place in owners), set())
+
+
+def listeners(port):
+    """Where whose programs listen on the port: the table's name, the address as it is there, the uid."""
+    for name in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/self/net/{name}", encoding="ascii") as table:
+                rows = [line.split() for line in table]
+        except FileNotFoundError:
+            # A kernel without IPv6.
+            continue
+        for row in rows[1:]:
+            address, _, number = row[1].partition(":")
+            if number == f"{port:04X}" and row[3] == TCP_LISTEN:
+                yield name, address, int(row[7])
 
 
 class Adapter:
@@ -120,20 +141,27 @@ class Adapter:
         self.is_stopping = True
         loop.call_later(stop_sec, os._exit, 0)
 
+    async def reach(self):
+        """A connection to the program. Who has its port in its place gets nothing of what a visitor says."""
+        from_program, to_program = await self.connect()
+        if not self.is_trusted():
+            to_program.transport.abort()
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "its port is somebody else's")
+        return from_program, to_program
+
     async def wait_until_there(self):
         while True:
             try:
-                _, writer = await self.connect()
+                _, writer = await self.reach()
                 writer.close()
-                if self.is_trusted():
-                    return
+                return
             except OSError:
                 pass
             await asyncio.sleep(LOOK_EVERY_SEC)
 
     async def pass_on(self, from_visitor, to_visitor):
         try:
-            from_program, to_program = await self.connect()
+            from_program, to_program = await self.reach()
         except OSError as error:
             launcher.warn(f"the program does not answer: {error.strerror}")
             to_visitor.transport.abort()

@@ -1,5 +1,9 @@
 """Tests of adapter.py with programs that really listen: python3 -m unittest test_adapter (not as root)."""
 
+import asyncio
+import contextlib
+import importlib.util
+import io
 import json
 import os
 import pathlib
@@ -9,10 +13,15 @@ import subprocess
 import sys
 import time
 import unittest
+from unittest import mock
 
 from test_launcher import BASE_URL, TOKEN, LauncherCase
 
 ADAPTER = pathlib.Path(__file__).with_name("adapter.py")
+
+spec = importlib.util.spec_from_file_location("adapter", ADAPTER)
+adapter = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(adapter)
 
 # Answers with its path, its own words and how it was started; `Upgrade:` gets an echo of bytes, as a WebSocket has it.
 PROGRAM = """
@@ -144,6 +153,58 @@ class AdapterTest(LauncherCase):
         with self.assertRaises(TimeoutError if sys.version_info >= (3, 10) else socket.timeout):
             self.notified.recv(100)
         self.assertIsNone(process.poll())
+
+    def test_a_program_that_listens_on_all_addresses_of_ipv6_is_its_users(self):
+        for family, address in [
+            (socket.AF_INET, "127.0.0.1"),
+            (socket.AF_INET, "0.0.0.0"),
+            (socket.AF_INET6, "::"),
+            (socket.AF_INET6, "::ffff:127.0.0.1"),
+        ]:
+            with socket.socket(family) as listening:
+                if family == socket.AF_INET6:
+                    listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                listening.bind((address, 0))
+                port = listening.getsockname()[1]
+                self.assertFalse(adapter.listens_as_us(port), f"{address}, not yet")
+                listening.listen()
+                self.assertTrue(adapter.listens_as_us(port), address)
+                with mock.patch.object(adapter.os, "getuid", lambda: 12345):
+                    self.assertFalse(adapter.listens_as_us(port), f"{address}, of another user")
+
+    def test_who_listens_nearest_has_the_port(self):
+        loopback, everywhere, everywhere_6 = ("tcp", "0100007F"), ("tcp", "0" * 8), ("tcp6", "0" * 32)
+        self.assertEqual(adapter.nearest_owners([(*everywhere_6, 2), (*everywhere, 1)]), {1})
+        self.assertEqual(adapter.nearest_owners([(*everywhere, 1), (*loopback, 2)]), {2})
+        self.assertEqual(adapter.nearest_owners([(*everywhere, 1), (*everywhere, 2)]), {1, 2})
+        self.assertEqual(adapter.nearest_owners([("tcp", "0100000A", 1)]), set())
+
+    def test_who_has_the_port_in_the_programs_place_is_told_nothing(self):
+        async def visit(is_trusted):
+            told = []
+
+            async def listen(reader, writer):
+                told.append(await reader.read())
+                writer.close()
+
+            path = str(self.dir / f"program-{is_trusted}")
+            program = await asyncio.start_unix_server(listen, path)
+            passing = adapter.Adapter(None, lambda: asyncio.open_unix_connection(path), lambda: is_trusted)
+            door = await asyncio.start_unix_server(passing.pass_on, path + ".door")
+            reader, writer = await asyncio.open_unix_connection(path + ".door")
+            with contextlib.suppress(OSError):
+                writer.write(b"GET /?token=secret")
+                writer.write_eof()
+                await reader.read()
+            await asyncio.sleep(0.1)
+            for end in (writer, program, door):
+                end.close()
+            return told
+
+        self.assertEqual(asyncio.run(visit(True)), [b"GET /?token=secret"])
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            self.assertEqual(asyncio.run(visit(False)), [b""])
+        self.assertIn("its port is somebody else's", said.getvalue())
 
     def test_what_cannot_be_executed_is_named(self):
         self.give_command("/nowhere/program", "{socket}")
