@@ -1,10 +1,9 @@
-import { errorText, MetalhubError } from '@metalhub/base/errors.js';
-import { isKey, type Key } from '@metalhub/base/names.js';
 import type { HomePass, LeftReason } from '@metalhub/wire/spawner-admin.js';
-import type { Command, Context } from '../command.js';
+import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { printable } from '../output.js';
 import { askSpawner } from '../spawner-admin.js';
+import { findUserKey } from '../user-key.js';
 
 const REASONS: Readonly<Record<LeftReason, string>> = {
   'hard-link': 'it has another name outside of the home',
@@ -20,7 +19,7 @@ export const fixHome: Command = {
   summary: "give all files in a user's home to them, or look which would be given",
   options: ['check'],
   async run(context, [user = '']) {
-    const key = await keyOf(context, user);
+    const key = await findUserKey(context, user);
     const value = await askSpawner(context.spawnerSocket, (spawner) =>
       // As long as it takes; the end of the connection ends it.
       spawner.call('FixHome', { key, check: context.check }),
@@ -38,21 +37,4 @@ function describe(user: string, isCheck: boolean, pass: HomePass): string {
   const unnamed = pass.left - pass.left_examples.length;
   if (unnamed > 0) lines.push(`  and ${unnamed} more`);
   return lines.join('\n');
-}
-
-/** The hub knows who has which key; a key itself is taken as well, also while the hub does not run. */
-async function keyOf(context: Context, user: string): Promise<Key> {
-  const users = await usersOf(context);
-  const key = users.find(({ name }) => name === user)?.key ?? user;
-  if (isKey(key)) return key;
-  throw new MetalhubError('MH_ERR_HUB_NO_SUCH_USER', { details: { user: printable(user) }, hint: 'see: hubctl users' });
-}
-
-async function usersOf(context: Context): Promise<readonly { name: string; key: string }[]> {
-  try {
-    return ((await context.admin.get('/admin/users')) as { users: { name: string; key: string }[] }).users;
-  } catch (error) {
-    context.stderr(`hubctl: the hub cannot be asked who the users are: ${printable(errorText(error))}\n`);
-    return [];
-  }
 }
