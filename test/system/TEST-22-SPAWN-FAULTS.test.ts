@@ -329,7 +329,7 @@ t.test(
   'the journal holds no complaint but those provoked, and no token but that of a server that printed its own',
   async () => {
     await machine.assertCleanJournal([
-      /hub-spawner .*(did not start|configuration refused|server failed|connection refused)/,
+      /hub-spawner .*(did not start|configuration refused|server failed|connection refused|home is not noted)/,
       /systemd \[(jupyter-(exits|loud|absent|notexec|bare|old|nolab|hang|halt|hides|orphan|left|homeless)|hub-spawner)\.service\]/,
     ]);
   },

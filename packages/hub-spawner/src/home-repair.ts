@@ -118,6 +118,15 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
     return findKind();
   }
 
+  /** Notes that all of a home has been looked at; that it cannot be noted is no reason to fail. */
+  async function mark(key: Key, uid: number, top: HomeTop, atMs: number): Promise<void> {
+    try {
+      await markers.write(key, markerOf(uid, top, atMs));
+    } catch (err) {
+      log.warning('home is not noted as looked at: the next start does so again', { user: key, err });
+    }
+  }
+
   async function pass(
     key: Key,
     uid: number,
@@ -135,7 +144,7 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
     const report = await runPass({ key, owner, isCheck, isAlone: !busy, signal });
     const done = await checkHome(placesOf(key));
     const isComplete = done !== undefined && done.inode === top.inode && (!isCheck || report.pass.changed === 0);
-    if (isComplete) await markers.write(key, markerOf(uid, done, report.begun_at_ms));
+    if (isComplete) await mark(key, uid, done, report.begun_at_ms);
     const { seen, changed, left, duration_ms: durationMs } = report.pass;
     log.notice(isCheck ? 'home checked' : 'home repaired', { user: key, uid, kind, seen, changed, left, durationMs });
     return { kind, report };
@@ -160,12 +169,8 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
           checkedAtMs,
           async confirm() {
             if (!isNew) return;
-            try {
-              const made = await checkHome(placesOf(key));
-              if (made !== undefined) await markers.write(key, markerOf(uid, made, startedMs));
-            } catch (err) {
-              log.warning('a new home is not marked: the next start looks at all of it', { user: key, err });
-            }
+            const made = await checkHome(placesOf(key)).catch(() => undefined);
+            if (made !== undefined) await mark(key, uid, made, startedMs);
           },
           leave,
         };
