@@ -28,14 +28,22 @@ export function openLineStream(
   return (value) => write(`${JSON.stringify(value)}\n`);
 }
 
+/** Of answers whose reader is behind: several lines may ask before it reads on. */
+const waiting = new WeakMap<ServerResponse, Promise<void>>();
+
 /** What to wait for before more is written: `undefined` while the reader keeps up. It never rejects. */
 export function roomIn(response: ServerResponse): Promise<void> | undefined {
   if (response.writableLength <= MAX_UNREAD_BYTES || response.destroyed) return undefined;
-  return new Promise((resolve) => {
+  const begun = waiting.get(response);
+  if (begun !== undefined) return begun;
+  const room = new Promise<void>((resolve) => {
     const done = (): void => {
       response.off('drain', done).off('close', done);
+      waiting.delete(response);
       resolve();
     };
     response.on('drain', done).on('close', done);
   });
+  waiting.set(response, room);
+  return room;
 }
