@@ -87,9 +87,7 @@ t.test(
       async () => (await isAt('anna', 'stopped')) && (await isAt('bob', 'stopped')),
       40_000,
     );
-    t.match(JSON.parse(await machine.run(['hubctl', 'servers', '--json'])), {
-      servers: NAMES.map((user) => ({ user, state: 'stopped' })),
-    });
+    for (const name of NAMES) t.match(await listed(name), { user: name, state: 'stopped' });
   },
 );
 
