@@ -92,7 +92,7 @@ t.test('status, users, servers and routes show the user and the server, as a tab
   t.match(await hubctl(['servers']), {
     code: 0,
     stderr: '',
-    stdout: /^anna +- +ready +\S+ +20.* jupyter-anna\.service +-$/m,
+    stdout: /^anna +- +ready +\S+ +20.* jupyter-anna\.service +- +-$/m,
   });
   t.match(await json(['servers']), {
     servers: [{ user: 'anna', name: '', state: 'ready', unit: 'jupyter-anna.service', failure: null }],
