@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Machine } from './machine.js';
 
@@ -20,6 +30,11 @@ export class HostCgroup {
   static missing(controller: Controller): string | false {
     const root = `${ROOT}/${controller}`;
     const isThere = existsSync(`${root}/cgroup.procs`) && !existsSync(`${root}/cgroup.controllers`);
+    try {
+      accessSync(root, constants.W_OK);
+    } catch {
+      return `the host has no ${controller} controller that may be used`;
+    }
     return isThere ? false : `the host has no ${controller} controller of cgroup v1`;
   }
 
@@ -44,19 +59,19 @@ export class HostCgroup {
 
   /** What is in it goes back to where the others are. */
   async remove(): Promise<void> {
-    for (const pid of this.read('cgroup.procs').split('\n').filter(Boolean)) {
-      try {
-        writeFileSync(`${this.#directory}/../cgroup.procs`, pid);
-      } catch {
-        // It has just ended.
-      }
-    }
-    // What was killed is in it until its memory is given back.
+    // What was killed is in it until its memory is given back, and what is in it may have made others meanwhile.
     for (let tries = 0; ; tries++) {
+      for (const pid of this.read('cgroup.procs').split('\n').filter(Boolean)) {
+        try {
+          writeFileSync(`${this.#directory}/../cgroup.procs`, pid);
+        } catch {
+          // It has just ended.
+        }
+      }
       try {
         return rmdirSync(this.#directory);
       } catch (error) {
-        if (tries === 100) throw error;
+        if (tries === 400) throw error;
         await sleep(50);
       }
     }

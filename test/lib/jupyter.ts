@@ -94,7 +94,9 @@ export class JupyterServer {
         let output = '';
         const timer = setTimeout(() => reject(new Error(`no end after ${timeoutMs} ms: ${output}`)), timeoutMs);
         socket.once('error', reject);
-        socket.once('close', (code) => reject(new Error(`the server closed the kernel's channel (${code}): ${output}`)));
+        socket.once('close', (code) =>
+          reject(new Error(`the server closed the kernel's channel (${code}): ${output}`)),
+        );
         socket.once('open', () => {
           socket.send(
             JSON.stringify({ header, parent_header: {}, metadata: {}, content, channel: 'shell', buffers: [] }),

@@ -2,7 +2,7 @@ import { type IPty, spawn } from 'node-pty';
 import type { Machine } from './machine.js';
 import { projectFile } from './project.js';
 
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 /** A program of the machine on a terminal, driven as a person at a keyboard would. */
 export class TerminalProgram {

@@ -67,7 +67,7 @@ async def main():
 asyncio.run(main())
 `;
 
-t.setTimeout(300_000);
+t.setTimeout(900_000);
 
 let machine: Machine;
 let spawner: SpawnerClient;

@@ -16,7 +16,7 @@ const PROMPT = /jupyter-anna@[^$]*\$ $/;
 const OWN_PROPERTIES =
   /^(Id|Names|Description|Type|NotifyAccess|Exec\w*|MainPID|ControlPID|ControlGroup\w*|InvocationID|Environment|LoadCredential|Standard\w*|TTY\w*|Success\w*|RemainAfterExit|Timeout\w*|SendSIGHUP|IgnoreSIGPIPE|Requires|RequiredBy|BoundBy|Wants|After|Before|TriggeredBy|Sockets|\w*Timestamp\w*|StateChange\w*|\w*USec\w*|Memory(Current|Peak|SwapCurrent|SwapPeak|Available)|Effective\w*|Tasks(Current)|CPUUsage\w*|IO\w*|IP\w*Bytes|IP\w*Packets|Status\w*|SubState|NRestarts|FragmentPath|Where|Job|MemoryPressure\w*|FileDescriptorStoreMax|CanFreeze|Freezer\w*|Consistsof|ConsistsOf)=/;
 
-t.setTimeout(300_000);
+t.setTimeout(900_000);
 
 let machine: Machine;
 
@@ -121,7 +121,11 @@ t.test('S12: a command ends with its caller, and what it left running ends with 
   await gone('sleep 301');
   t.match(await run('kill $caller; wait $caller', 'sleep', '302'), { code: 143 });
   t.match(await run('kill -INT $caller; wait $caller', 'sleep', '303'), { code: 130 });
-  await exec(['bash', '-c', 'setsid sleep 304 & trap "" TERM HUP; setsid sleep 305 & sleep 0.2']);
+  await exec([
+    'bash',
+    '-c',
+    'setsid sleep 304 & trap "" TERM HUP; setsid sleep 305 & until pgrep -fx "sleep 305"; do sleep 0.05; done',
+  ]);
   await gone('sleep 30[45]');
   t.equal(await leftovers(), '');
 });
@@ -136,10 +140,10 @@ t.test('a restarted or killed spawner interrupts no command, and leaves none wit
       'bash',
       '-c',
       `
-    hubctl exec anna -- sh -c 'sleep 3; echo on; exit 5' & caller=$!
-    until pgrep -fx 'sleep 3' >/dev/null; do sleep 0.05; done
+    hubctl exec anna -- sh -c 'sleep 8; echo on; exit 5' & caller=$!
+    until pgrep -fx 'sleep 8' >/dev/null; do sleep 0.05; done
     # Until the caller knows that it runs.
-    sleep 1
+    sleep 3
     ${words}
     wait $caller`,
     ]);
@@ -187,8 +191,10 @@ t.test('S01: administrators only; the hub has no such request', async (t) => {
 
 t.test('it is logged who ran what, and no word of a command is anybody else’s to read', async (t) => {
   const since = await machine.cursor();
-  const running = machine.exec(['hubctl', 'exec', 'anna', '--', 'sh', '-c', 'sleep 3 # Secret-word'], { user: 'olga' });
-  const unit = await unitOf('sleep 3');
+  const running = machine.exec(['hubctl', 'exec', 'anna', '--', 'sh', '-c', 'sleep 10 # Secret-word'], {
+    user: 'olga',
+  });
+  const unit = await unitOf('sleep 10');
   const shown = await machine.run(['bash', '-c', 'systemctl show "$1"; cat /run/systemd/transient/"$1"', 'bash', unit]);
   t.notMatch(shown, /Secret-word/);
   t.match(await running, { code: 0 });

@@ -3,7 +3,7 @@ import { HOME_COMPLAINTS, HOMES, HomeMachine, testHomes } from '../lib/home-case
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { failureOf, installSpawner } from '../lib/spawner.js';
 
-t.setTimeout(600_000);
+t.setTimeout(900_000);
 
 /** Where Debian 12 has no JupyterLab: what the launcher expects of it, listening and no more. */
 const STUBS = {
