@@ -18,7 +18,7 @@ const log: Log = {
 };
 
 /** A home whose passes do what hub-fix-home's do to the top directory, on a machine of this kind. */
-function setUp(t: Test, options: { kind?: HomeKind; runs?: boolean } = {}) {
+function setUp(t: Test, options: { kind?: HomeKind; runs?: boolean; onPass?: () => void | Promise<void> } = {}) {
   const root = t.testdir({ private: { home: {} }, home: {}, mountinfo: '', protected: '1\n' });
   const home = join(root, 'private/home/anna');
   const places: HomePlaces = {
@@ -43,6 +43,7 @@ function setUp(t: Test, options: { kind?: HomeKind; runs?: boolean } = {}) {
     findKind: async () => options.kind ?? 'mapped',
     placesOf: () => places,
     runPass: async ({ signal, ...pass }) => {
+      await options.onPass?.();
       await new Promise((resolve) => setTimeout(resolve, 20));
       signal.throwIfAborted();
       passes.push(pass);
@@ -51,7 +52,6 @@ function setUp(t: Test, options: { kind?: HomeKind; runs?: boolean } = {}) {
       return { id: '0'.repeat(32), begun_at_ms: 2000, pass: found };
     },
   });
-  const { signal } = new AbortController();
   return {
     ...{ home, passes, repairs, markers },
     make(uid: number): void {
@@ -59,8 +59,9 @@ function setUp(t: Test, options: { kind?: HomeKind; runs?: boolean } = {}) {
       writeFileSync(join(home, 'file'), '');
       chownSync(home, uid, uid);
     },
-    prepare: (isSuspect = false) => repairs.prepare(key, UID, { signal, isSuspect, onRepair: nothing }),
-    fix: (isCheck = false) => repairs.fix(key, UID, { isCheck, signal }),
+    prepare: (isSuspect = false, { signal } = new AbortController()) =>
+      repairs.prepare(key, UID, { signal, isSuspect, onRepair: nothing }),
+    fix: (isCheck = false, { signal } = new AbortController()) => repairs.fix(key, UID, { isCheck, signal }),
   };
 }
 
@@ -151,6 +152,36 @@ t.test('a start waits for a pass, and a pass knows of a start that is under way'
     passes.map(({ isAlone }) => isAlone),
     [true, false, true],
   );
+});
+
+t.test('who waits for a pass can leave, and who comes later waits for it all the same', { skip }, async (t) => {
+  let finish = nothing;
+  let tellBegun = nothing;
+  const end = new Promise<void>((resolve) => (finish = resolve));
+  const begun = new Promise<void>((resolve) => (tellBegun = resolve));
+  const { fix, prepare, make, passes } = setUp(t, {
+    onPass: () => {
+      tellBegun();
+      return end;
+    },
+  });
+  make(MAPPED);
+  const order: string[] = [];
+  const first = fix().then(() => order.push('pass'));
+  await begun;
+  const [start, check] = [new AbortController(), new AbortController()];
+  const left: Promise<unknown>[] = [prepare(false, start), fix(true, check)];
+  const last = prepare().then(({ leave }) => {
+    order.push('start');
+    leave();
+  });
+  for (const abort of [start, check]) abort.abort(new Error('gone'));
+  for (const promise of left) await t.rejects(promise, { message: 'gone' });
+  t.same(order, []);
+  finish();
+  await Promise.all([first, last]);
+  t.same(order, ['pass', 'start']);
+  t.equal(passes.length, 1);
 });
 
 t.test(

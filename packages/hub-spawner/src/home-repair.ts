@@ -50,7 +50,7 @@ export interface HomeRepairs {
    * see says that they may not be. Meanwhile no pass over the home begins that relies on nobody else's being there.
    *
    * @param isSuspect somebody has seen that they are not
-   * @throws {MH_ERR_SPAWN_HOME} {MH_ERR_SPAWN_HOME_FOREIGN} {MH_ERR_SPAWN_REPAIR}
+   * @throws {MH_ERR_SPAWN_HOME} {MH_ERR_SPAWN_HOME_FOREIGN} {MH_ERR_SPAWN_REPAIR} the signal's reason
    */
   prepare(key: Key, uid: number, options: PrepareOptions): Promise<PreparedHome>;
   /** A pass in any case. @throws the same */
@@ -62,6 +62,7 @@ export interface HomeRepairs {
 }
 
 export interface PrepareOptions {
+  /** Ends the wait for another pass over the home, and the pass. */
   readonly signal: AbortSignal;
   readonly isSuspect?: boolean;
   /** Called when a repair begins. */
@@ -73,14 +74,14 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
   const turns = new Map<Key, Promise<unknown>>();
   const starts = new Map<Key, number>();
 
-  /** One after the other for each key. */
-  function inTurn<T>(key: Key, action: () => Promise<T>): Promise<T> {
-    const result = (turns.get(key) ?? Promise.resolve()).then(action);
-    const settled = result
-      .catch(() => undefined)
-      .then(() => {
-        if (turns.get(key) === settled) turns.delete(key);
-      });
+  /** One after the other for each key. Who waits can leave the queue: then the action never runs. */
+  function inTurn<T>(key: Key, signal: AbortSignal, action: () => Promise<T>): Promise<T> {
+    const before = turns.get(key) ?? Promise.resolve();
+    const result = Promise.race([rejectedBy(signal), before]).then(action);
+    // Whoever comes next waits for those before, too: this one may have left, and they go on.
+    const settled = Promise.allSettled([before, result]).then(() => {
+      if (turns.get(key) === settled) turns.delete(key);
+    });
     turns.set(key, settled);
     return result;
   }
@@ -152,8 +153,7 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
 
   return {
     prepare: (key, uid, { signal, isSuspect = false, onRepair }) =>
-      inTurn(key, async () => {
-        signal.throwIfAborted();
+      inTurn(key, signal, async () => {
         const top = await checkHome(placesOf(key));
         const isNew = top === undefined || top.isNew;
         const reason = isNew ? undefined : await whyRepair(key, uid, top, isSuspect);
@@ -176,7 +176,7 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
         };
       }),
     fix: (key, uid, { isCheck, signal }) =>
-      inTurn(key, async () => {
+      inTurn(key, signal, async () => {
         const top = await checkHome(placesOf(key));
         if (top === undefined) {
           const path = privateHomePath(key);
@@ -189,6 +189,13 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
         return { kind, pass: report.pass };
       }),
   };
+}
+
+function rejectedBy(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }
 
 function foreign(key: Key, uid: number, owner: string): MetalhubError {

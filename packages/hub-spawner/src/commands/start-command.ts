@@ -28,11 +28,16 @@ export interface StartedCommand {
 }
 
 /**
- * Starts a command in a unit of its user, and returns once it is executed.
+ * Starts a command in a unit of its user, and returns once it is executed. A repair of the home before it may take long.
  *
+ * @param signal ends the repair
  * @throws {MH_ERR_SPAWN_NO_LEASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_ACCOUNT} {MH_ERR_SPAWN_HOME} {MH_ERR_SPAWN_REPAIR} {MH_ERR_SPAWN_EXEC} {MH_ERR_BUSY}
  */
-export async function startCommand(context: SpawnerContext, start: CommandStart): Promise<StartedCommand> {
+export async function startCommand(
+  context: SpawnerContext,
+  start: CommandStart,
+  signal: AbortSignal,
+): Promise<StartedCommand> {
   const { key } = start;
   context.commands.requireRoom();
   const profile = chooseProfile(context, start);
@@ -41,8 +46,6 @@ export async function startCommand(context: SpawnerContext, start: CommandStart)
   try {
     const lease = await context.leases.require(key);
     await publishAccount(lease);
-    // An administrator waits for a repair, and can end the pass: systemctl stop hub-fix-home@<key>.
-    const { signal } = new AbortController();
     const home = await context.homes.prepare(key, lease.uid, { signal, onRepair: () => undefined });
     try {
       const id = randomBytes(4).toString('hex');

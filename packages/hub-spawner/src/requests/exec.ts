@@ -71,7 +71,7 @@ async function runCommand(
   const fds = await takeDescriptors(socket, count, () => emit({ event: 'descriptors', id: null }));
   let started: Awaited<ReturnType<typeof startCommand>>;
   try {
-    started = await startCommand(context, { ...start, streams: await streamsOf(fds, peer) });
+    started = await startCommand(context, { ...start, streams: await streamsOf(fds, peer) }, signal);
   } finally {
     // systemd has its copies.
     for (const fd of fds) closeDescriptor(fd);
