@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Log } from '@metalhub/base/log.js';
 import { commandUnit, parseKey } from '@metalhub/base/names.js';
-import { type FakeSystemd, startFakeSystemd } from '@metalhub/systemd/fake-systemd.js';
+import { type FakeReply, type FakeSystemd, startFakeSystemd } from '@metalhub/systemd/fake-systemd.js';
 import { connectManager } from '@metalhub/systemd/manager.js';
 import { type BusInput, Variant } from '@metalhub/systemd/variant.js';
 import t, { type Test } from 'tap';
@@ -44,7 +44,7 @@ async function setUp(t: Test) {
     setTimeout(() => fake.emit('JobRemoved', 'uoss', [7, JOB, UNIT, 'done']), 5);
     return { signature: 'o', body: [JOB] };
   });
-  const table = createCommandTable({ manager, log });
+  const table = createCommandTable({ manager, log, graceMs: 50 });
   table.add(UNIT);
   return { fake, table, values };
 }
@@ -70,6 +70,35 @@ t.test('the status of a command that has ended is told, and what it left running
   t.ok(fake.calls.includes('StopUnit'));
   t.equal(table.size, 0);
   await t.rejects(wait(table), { code: 'MH_ERR_SPAWN_NO_COMMAND' });
+});
+
+t.test('a unit that cannot be stopped costs nobody the status, and is tried again until it is gone', async (t) => {
+  const { fake, table, values } = await setUp(t);
+  let stops = 0;
+  const stop = (): FakeReply => {
+    setTimeout(() => fake.emit('JobRemoved', 'uoss', [7, JOB, UNIT, 'done']), 5);
+    return { signature: 'o', body: [JOB] };
+  };
+  fake.answer('StopUnit', () => (++stops < 3 ? { error: 'org.freedesktop.DBus.Error.LimitsExceeded' } : stop()));
+  Object.assign(values, { SubState: new Variant('s', 'exited'), ExecMainCode: new Variant('i', 1) });
+  values['ExecMainStatus'] = new Variant('i', 7);
+  t.same(await wait(table), { status: 7, result: 'success' });
+  t.equal(table.size, 1, 'it is not forgotten');
+  while (table.size > 0) await settle();
+  t.equal(stops, 3);
+});
+
+t.test('a unit whose start seems to have failed is ended', async (t) => {
+  const { fake, table } = await setUp(t);
+  const other = commandUnit(KEY, 'deadbeef');
+  const stopped: unknown[] = [];
+  fake.answer('StopUnit', ([unit]) => {
+    stopped.push(unit);
+    return { error: 'org.freedesktop.systemd1.NoSuchUnit' };
+  });
+  await table.discard(other);
+  t.same(stopped, [other]);
+  t.equal(table.size, 1, 'and only that');
 });
 
 t.test('a command whose caller goes is stopped, but not because this process ends', async (t) => {

@@ -21,6 +21,8 @@ export interface CommandTable {
   requireRoom(): void;
   /** Takes a unit on that was just started. */
   add(unit: string): void;
+  /** Ends a unit whose start has failed, or seems to have: nobody knows it. It never rejects. */
+  discard(unit: string): Promise<void>;
   /**
    * Waits for the end of a command and of all that it left running. When the caller goes before that, the command is ended.
    * @throws {MH_ERR_SPAWN_NO_COMMAND} the signal's reason
@@ -42,7 +44,13 @@ interface Command {
   end: Promise<CommandEnd> | undefined;
 }
 
-export function createCommandTable({ manager, log }: { manager: Manager; log: Log }): CommandTable {
+export interface CommandTableOptions {
+  readonly manager: Manager;
+  readonly log: Log;
+  readonly graceMs?: number;
+}
+
+export function createCommandTable({ manager, log, graceMs = GRACE_MS }: CommandTableOptions): CommandTable {
   const commands = new Map<string, Command>();
   const timers = new Set<NodeJS.Timeout>();
   let isLeaving = false;
@@ -55,19 +63,34 @@ export function createCommandTable({ manager, log }: { manager: Manager; log: Lo
     return command;
   }
 
-  /** Reads how it ended, stops what is left, forgets it; once. */
+  /** Stops what is left and forgets it, once; tells how it ended. A unit that cannot be stopped is tried again later. */
   function finish(unit: string, command: Command, state: CommandState | undefined): Promise<CommandEnd> {
     command.end ??= (async () => {
       try {
-        command.stopWatching();
         await stopCommand(manager, unit);
         await removeCommandFile(unit);
-        return state === undefined ? STOPPED : commandEndOf(state);
-      } finally {
+        command.stopWatching();
         commands.delete(unit);
+      } catch (err) {
+        log.warning('command is left for now', { unit, err });
+        command.end = undefined;
+        finishLater(unit, command);
       }
+      return state === undefined ? STOPPED : commandEndOf(state);
     })();
     return command.end;
+  }
+
+  function finishLater(unit: string, command: Command): void {
+    // The next process finds it.
+    if (isLeaving) return;
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      if (command.waiting > 0 || command.end !== undefined || commands.get(unit) !== command) return;
+      log.notice('ending a command that nobody waits for', { unit });
+      void finish(unit, command, undefined); // it deals with its own failures
+    }, graceMs);
+    timers.add(timer);
   }
 
   function require(key: Key, id: string): string {
@@ -85,6 +108,9 @@ export function createCommandTable({ manager, log }: { manager: Manager; log: Lo
         throw new MetalhubError('MH_ERR_BUSY', { details: { reason: 'commands of administrators' } });
     },
     add,
+    async discard(unit) {
+      await finish(unit, add(unit), undefined);
+    },
     require,
     async wait(key, id, signal) {
       const unit = require(key, id);
@@ -102,16 +128,7 @@ export function createCommandTable({ manager, log }: { manager: Manager; log: Lo
     async adopt() {
       const rows = await manager.listUnitsByPatterns([], [PATTERN]);
       const units = rows.map(({ name }) => name).filter((name) => findCommandOfUnit(name) !== undefined);
-      for (const unit of units) {
-        const command = add(unit);
-        const timer = setTimeout(() => {
-          timers.delete(timer);
-          if (command.waiting > 0 || command.end !== undefined) return;
-          log.notice('command ended: nobody came back for it', { unit });
-          finish(unit, command, undefined).catch((err: unknown) => log.warning('command is left', { unit, err }));
-        }, GRACE_MS);
-        timers.add(timer);
-      }
+      for (const unit of units) finishLater(unit, add(unit));
       for (const unit of await listCommandFiles()) if (!units.includes(unit)) await removeCommandFile(unit);
     },
     leave() {

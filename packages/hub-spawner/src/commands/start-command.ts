@@ -76,7 +76,7 @@ async function startUnit(
   profile: SpawnerProfile,
   uid: number,
 ): Promise<void> {
-  const { manager, slices } = context;
+  const { manager, slices, commands } = context;
   const commandFile = await writeCommandFile(unit, words);
   try {
     const input = { key, uid, profile, commandFile, streams };
@@ -86,7 +86,11 @@ async function startUnit(
       const options = { jobTimeoutMs: JOB_TIMEOUT_MS };
       const job = await manager.startTransientUnit(unit, 'fail', commandProperties(input), auxiliary, options);
       if (job.result !== 'done') throw await explainFailure(context, unit, job.result);
-      context.commands.add(unit);
+      commands.add(unit);
+    } catch (error) {
+      // It may run all the same: systemd's answer was lost, or came too late.
+      await commands.discard(unit);
+      throw error;
     } finally {
       slices.release(key);
     }
@@ -107,7 +111,6 @@ async function raiseLimits({ slices, log }: SpawnerContext, key: Key, profile: S
 
 async function explainFailure({ manager }: SpawnerContext, unit: string, job: string): Promise<MetalhubError> {
   const { isFailed, result, status } = await readCommand(manager, unit);
-  if (isFailed) await manager.resetFailedUnit(unit);
   return new MetalhubError('MH_ERR_SPAWN_EXEC', {
     details: { unit, result: isFailed ? result : job, status },
     hint: `see: journalctl -u ${unit}`,
