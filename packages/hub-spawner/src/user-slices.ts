@@ -17,8 +17,8 @@ export interface UserSlices {
    * their profiles allows. It falls back when the slice ends.
    */
   raise(key: Key, profile: SpawnerProfile): Promise<void>;
-  /** Lets the slice have the most that one of these services has now, which may be less than before. */
-  fit(key: Key, services: readonly string[]): Promise<void>;
+  /** Lets the slice have the most that one of the user's services that run has now, which may be less than before. */
+  fit(key: Key): Promise<void>;
 }
 
 export function createUserSlices(manager: Manager): UserSlices {
@@ -51,11 +51,10 @@ export function createUserSlices(manager: Manager): UserSlices {
       const isRuntime = true;
       await manager.setUnitProperties(slice, isRuntime, raised);
     },
-    async fit(key, services) {
-      const present = await Promise.all(
-        services.map((service) => manager.unitProperties(service, 'Service', LIVE_LIMITS)),
-      );
-      const most = mostOf(present as unknown as LimitValues[]);
+    async fit(key) {
+      const rows = await manager.listUnitsByPatterns([], servicePatterns(key));
+      const present = await Promise.all(rows.map(({ name }) => limitsWhileRunning(manager, name)));
+      const most = mostOf(present.filter((limits) => limits !== undefined));
       if (most === undefined) return;
       const isRuntime = true;
       await manager.setUnitProperties(
@@ -65,4 +64,17 @@ export function createUserSlices(manager: Manager): UserSlices {
       );
     },
   };
+}
+
+/** Servers, and commands of administrators. */
+function servicePatterns(key: Key): string[] {
+  return [`jupyter-${key}.service`, `jupyter-${key}:*.service`, `jupyter-${key}-exec-*.service`];
+}
+
+/** `undefined` when it has ended: systemd then makes up a unit without limits. */
+async function limitsWhileRunning(manager: Manager, service: string): Promise<LimitValues | undefined> {
+  const limits = await manager.unitProperties(service, 'Service', LIVE_LIMITS);
+  // Asked last: whatever it answers was so before.
+  const { ActiveState } = await manager.unitProperties(service, 'Unit', ['ActiveState']);
+  return ActiveState === 'inactive' || ActiveState === 'failed' ? undefined : (limits as LimitValues);
 }

@@ -13,8 +13,8 @@ export interface FakeReply {
   readonly error?: string;
 }
 
-/** Answers a call; `undefined` for no answer at all. */
-export type FakeHandler = (body: readonly BusValue[]) => FakeReply | undefined;
+/** Answers a call to the object at a path; `undefined` for no answer at all. */
+export type FakeHandler = (body: readonly BusValue[], path: string) => FakeReply | undefined;
 
 export interface FakeSystemd {
   /** Members called, in order, without those of the bus itself. */
@@ -60,7 +60,7 @@ export async function startFakeSystemd(socketPath: string): Promise<FakeSystemd>
   function onCall(socket: Socket, call: IncomingHeader): void {
     if (call.interface !== 'org.freedesktop.DBus') calls.push(call.member);
     const handler = handlers.get(call.member) ?? (() => ({ error: 'org.freedesktop.DBus.Error.UnknownMethod' }));
-    const reply = handler(call.body());
+    const reply = handler(call.body(), call.path);
     if (reply === undefined) return;
     const type = reply.error === undefined ? MESSAGE_TYPE.methodReturn : MESSAGE_TYPE.error;
     const content = reply.error === undefined ? reply : { errorName: reply.error, signature: 's', body: ['no'] };

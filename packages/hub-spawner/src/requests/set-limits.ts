@@ -33,11 +33,7 @@ export async function answerSetLimits(
     isRuntime,
     LIVE_LIMITS.map((name) => u64(name, wanted[name])),
   );
-  const running = context.watch.list().filter((status) => status.key === key && status.active_state === 'active');
-  await context.slices.fit(
-    key,
-    running.map((status) => serviceUnit(serverId(key, status.server))),
-  );
+  await context.slices.fit(key);
   context.log.notice('limits of a server changed', { user: key, server, unit, ...limits });
   return {};
 }
