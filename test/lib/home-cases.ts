@@ -133,6 +133,15 @@ export function testHomes(get: () => HomeMachine, kind: 'mapped' | 'owned'): voi
     await it.stop('anna');
   });
 
+  t.test('a start does not wait for an end of what keeps coming from elsewhere', async (t) => {
+    const restore = `while :; do mktemp -p ${ANNA} >/dev/null; sleep 0.05; done`;
+    await it.machine.run(['systemd-run', '--quiet', '--unit=restore', 'sh', '-c', restore]);
+    await it.machine.shell(`until ls ${ANNA}/tmp.* >/dev/null 2>&1; do sleep 0.05; done`);
+    t.same(await it.start('anna'), [...ALL_STAGES, 'repair', 'unit', 'waiting']);
+    await it.machine.run(['systemctl', 'stop', 'restore']);
+    await it.stop('anna');
+  });
+
   t.test('a home restored from a backup is repaired at the next start', async (t) => {
     await it.machine.shell(`rm ${ANNA}/hard ${ANNA}/course/device
       cd ${ANNA}; echo a >one; ln one two

@@ -14,7 +14,7 @@ export interface ServerCredential {
   readonly default_url: string;
   /** As in metalhub.toml; left out for the home. */
   readonly root_dir?: string;
-  /** Files of others that have changed since are a reason not to start; null for a home that is new. */
+  /** Files of others that have changed since are a reason not to start; null when none is. */
   readonly home_checked_at_ms: number | null;
   /** For adapter.py. */
   readonly command?: readonly string[];

@@ -142,14 +142,17 @@ async function adoptStart(start: Start): Promise<ServerStatus> {
   }
 }
 
-/** Once more, after a repair, when the launcher finds files in the home that are not its user's. */
+/**
+ * Once more, after a repair, when the launcher finds files in the home that are not its user's. It does not look again then:
+ * whoever keeps writing into a home, as a backup that is being restored, would lock its user out. The next start looks.
+ */
 async function startInHome(start: Start, isSuspect = false): Promise<{ status: ServerStatus; isNewHome: boolean }> {
   const { context, params, lease, run } = start;
   const { signal } = run;
   const onRepair = (): void => run.stage('repair');
   const home = await context.homes.prepare(params.key, lease.uid, { signal, isSuspect, onRepair });
   try {
-    const status = await startUnits(start, home.checkedAtMs);
+    const status = await startUnits(start, isSuspect ? undefined : home.checkedAtMs);
     await home.confirm();
     return { status, isNewHome: home.checkedAtMs === undefined };
   } catch (error) {
@@ -160,6 +163,7 @@ async function startInHome(start: Start, isSuspect = false): Promise<{ status: S
   return startInHome(start, true);
 }
 
+/** @param checkedAtMs `undefined`: the launcher shall not look into the home */
 async function startUnits(start: Start, checkedAtMs: number | undefined): Promise<ServerStatus> {
   const { context, params, id, lease, profile, config, run } = start;
   const { key, server, start_id: startId, token, base_url } = params;
