@@ -30,6 +30,17 @@ export function untilClosed(socket: Socket): Promise<unknown> {
   return socket.destroyed ? Promise.resolve() : new Promise((resolve) => socket.once('close', resolve));
 }
 
+/** Its peer has read what was written, or is gone. */
+export function untilDrained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      socket.off('drain', finish).off('close', finish);
+      resolve();
+    };
+    socket.on('drain', finish).on('close', finish);
+  });
+}
+
 /** A request to the route API whose body never ends. */
 export function slowBody(path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {

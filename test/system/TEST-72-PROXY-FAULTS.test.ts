@@ -4,7 +4,7 @@ import t from 'tap';
 import { createUser, installDeb, PAM_LOGIN } from '../lib/deb.js';
 import { HostCgroup, hostPid } from '../lib/host-cgroup.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { answerAll, inParallel, openMany, slowBody, untilClosed } from '../lib/proxy-crowd.js';
+import { answerAll, inParallel, openMany, slowBody, untilClosed, untilDrained } from '../lib/proxy-crowd.js';
 import { openConnection, ProxyRig, requestHead, visit, visitDuring } from '../lib/proxy-rig.js';
 import { start, until } from '../lib/server-start.js';
 import { Visitor } from '../lib/visitor.js';
@@ -146,8 +146,7 @@ t.test(
       const [server] = servers;
       server?.write('HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n');
       for (let written = 0; written < 2000 && server?.writable === true; written++) {
-        if (!server.write(Buffer.alloc(MIB)))
-          await new Promise((resolve) => server.once('drain', resolve).once('close', resolve));
+        if (!server.write(Buffer.alloc(MIB))) await untilDrained(server);
       }
     };
     const during = await visitDuring('/user/good/x', cookie, Promise.all([oldEnds, fill()]));
