@@ -5,6 +5,7 @@ import type { Expiring } from './deadlines.js';
 import { type Arrival, isLoginAttempt, type Visitor } from './edge.js';
 import { Exchange, type ExchangeEnd, type ExchangeOwner } from './exchange.js';
 import { isNavigation, type Passed, type Verdict } from './gate.js';
+import { KeptUpstream } from './kept-upstream.js';
 import type { OpenConnection } from './open-connection.js';
 import type { OpenItem } from './open-work.js';
 import { formatAnswer } from './own-answer.js';
@@ -20,7 +21,6 @@ import {
   type RequestWork,
   tunnelWork,
   unroutedAnswer,
-  upstreamKey,
 } from './request-work.js';
 import { type RouteKind, routeKind } from './route-kind.js';
 import type { SharedReader } from './shared-reader.js';
@@ -49,8 +49,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
   #exchange: Exchange | undefined;
   #tunnel: Tunnel | undefined;
   #work: RequestWork | undefined;
-  /** Connection to the last request's server, and for what it may be used again. */
-  #kept: { readonly upstream: UpstreamConnection; readonly key: string } | undefined;
+  readonly #kept = new KeptUpstream();
   /** What the client sent ahead waits for its turn, or until the client has read the answers before. */
   #isWaiting = false;
   /** For metrics: where the request under way leads, and when its head was there. */
@@ -177,7 +176,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     const { address: peer = this.#arrival.peer, proto = 'http' } = this.#visitor ?? {};
     const hsts = this.#hsts();
     const hubSocketPath = this.#context.settings.hub_socket_path;
-    this.#work = makeWork(head, route, passed);
+    this.#work = makeWork(head, route, passed, this.#arrival.name);
     this.#context.activity.touch(routeKey(route));
     const from = { client: this.#socket, peer, proto, hsts, hubSocketPath };
     this.#exchange = new Exchange(this, exchangeOptions(this.#work, from));
@@ -201,18 +200,11 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
 
   openUpstream(mayBeUsed: boolean): { upstream: UpstreamConnection; isUsed: boolean } | Promise<UpstreamConnection> {
     const work = this.#currentWork();
-    if (isThroughForward(work)) {
+    if (isThroughForward(work.head, work.route)) {
       return { upstream: new UpstreamConnection(this.#context.forward.open()), isUsed: false };
     }
-    const kept = this.#kept;
-    this.#kept = undefined;
-    const key = upstreamKey(work);
-    if (kept !== undefined) {
-      if (mayBeUsed && kept.key === key && kept.upstream.isUsable) return { upstream: kept.upstream, isUsed: true };
-      kept.upstream.destroy();
-    }
-    const idle = mayBeUsed && key !== undefined ? this.#context.pool.take(key) : undefined;
-    if (idle !== undefined) return { upstream: idle, isUsed: true };
+    const used = this.#kept.take(work, mayBeUsed, this.#context.pool);
+    if (used !== undefined) return { upstream: used, isUsed: true };
     return connectUpstream(work.route.target, () => this.#socket.destroyed, this.#context.upstream);
   }
 
@@ -251,9 +243,7 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     if (end.kind === 'tunnel') return this.#startTunnel(end.upstream, end.first);
     this.#work = undefined;
     if (end.kind === 'answered') {
-      const key = upstreamKey(work);
-      if (end.upstream !== undefined && key !== undefined) this.#kept = { upstream: end.upstream, key };
-      else end.upstream?.destroy();
+      if (end.upstream !== undefined) this.#kept.keep(end.upstream, work);
       return this.#next(end.closeClient);
     }
     const { log, metrics, settings } = this.#context;
@@ -390,9 +380,6 @@ export class ClientConnection implements ExchangeOwner, Expiring, OpenItem, Open
     if (this.#exchange !== undefined) this.#context.metrics.aborted();
     this.#exchange?.abort();
     this.#tunnel?.onClientClose(hadError);
-    const kept = this.#kept;
-    this.#kept = undefined;
-    if (this.#context.isDraining()) kept?.upstream.destroy();
-    else if (kept !== undefined) this.#context.pool.put(kept.key, kept.upstream);
+    this.#kept.leave(this.#context.isDraining() ? undefined : this.#context.pool, this.#arrival.isStream);
   }
 }

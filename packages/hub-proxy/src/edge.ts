@@ -15,6 +15,10 @@ export interface Arrival {
   readonly peer: string;
   /** Whether it is encrypted here, not by somebody in front. */
   readonly isEncrypted: boolean;
+  /** No other connection of this worker has it. `undefined` where several visitors share one: behind a server in front. */
+  readonly name: string | undefined;
+  /** One of many requests at a time (HTTP/2), each of which comes as if on a connection of its own. */
+  readonly isStream: boolean;
 }
 
 /** Who sent a request, and which address they typed. */

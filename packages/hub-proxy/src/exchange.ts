@@ -3,7 +3,7 @@ import { type BodyReader, createBodyReader } from './body-reader.js';
 import { type ForwardedBy, formatRequestHead, formatResponseHead } from './forward-head.js';
 import { findField, listMembers } from './header-fields.js';
 import type { Route } from './proxy-state.js';
-import type { RequestHead } from './request-head.js';
+import { isRepeatable, type RequestHead } from './request-head.js';
 import { MAX_RESPONSE_HEAD_BYTES, parseResponseHead, type ResponseHead } from './response-head.js';
 import { passOn } from './shared-reader.js';
 import { bytesMoved, type StallLimits, Standstill } from './stall.js';
@@ -271,9 +271,7 @@ export class Exchange implements UpstreamUser {
 
   /** A server may close a connection that was idle in the very moment when a request goes out; others are never repeated. */
   #mayAskAgain(): boolean {
-    const { method, framing } = this.#options.head;
-    const isRepeatable = (method === 'GET' || method === 'HEAD') && framing.kind === 'none';
-    return this.#isUpstreamUsed && !this.#hasReceived && isRepeatable;
+    return this.#isUpstreamUsed && !this.#hasReceived && isRepeatable(this.#options.head);
   }
 
   onUpstreamDrain(): void {

@@ -73,7 +73,7 @@ export class Http2Connection implements OpenConnection, Expiring {
   constructor(socket: TLSSocket, context: WorkerContext, arrival: Arrival, limit: ConnectionLimit) {
     this.#socket = socket;
     this.#context = context;
-    this.#arrival = arrival;
+    this.#arrival = { ...arrival, isStream: true };
     this.#limit = limit;
     const session = performServerHandshake(socket, OPTIONS);
     this.#session = session;

@@ -22,6 +22,11 @@ export interface RequestHead {
   readonly connectionNamed: ReadonlySet<string>;
 }
 
+/** Whether it may be sent twice: nothing is changed by it, and no body of it is gone. */
+export function isRepeatable({ method, framing }: RequestHead): boolean {
+  return (method === 'GET' || method === 'HEAD') && framing.kind === 'none';
+}
+
 /** Why a request was not understood. `reason` is constant text, fit for a log. */
 export interface Refusal {
   readonly status: 400 | 405 | 414 | 417 | 421 | 431 | 501 | 505;

@@ -14,29 +14,25 @@ export interface RequestWork {
   readonly route: Route;
   readonly identity: string;
   readonly passed: Passed;
+  /** A connection to the server may be used again by requests with the same one only; `undefined`: by none. */
+  readonly upstreamKey: string | undefined;
 }
 
-export function makeWork(head: RequestHead, route: Route, passed: Passed): RequestWork {
-  return { head, route, identity: routeIdentity(route), passed };
+/** @param clientName of the connection it came on, see {@link Arrival} */
+export function makeWork(head: RequestHead, route: Route, passed: Passed, clientName: string | undefined): RequestWork {
+  const identity = routeIdentity(route);
+  const owner = route.auth === 'ticket' ? passed.sessionId : isThroughForward(head, route) ? undefined : clientName;
+  return { head, route, identity, passed, upstreamKey: owner === undefined ? undefined : `${owner} ${identity}` };
 }
 
 /** Of a tunnel the head's text is not needed any more; a tunnel may live for days. */
-export function tunnelWork({ head, route, identity, passed }: RequestWork): RequestWork {
-  return { head: { ...head, target: '', path: '', query: '', fields: [] }, route, identity, passed };
+export function tunnelWork(work: RequestWork): RequestWork {
+  return { ...work, head: { ...work.head, target: '', path: '', query: '', fields: [] } };
 }
 
 /** Whether {@link HubForward} takes it. */
-export function isThroughForward({ head, route }: RequestWork): boolean {
-  const { auth, target } = route;
+export function isThroughForward(head: RequestHead, { auth, target }: Route): boolean {
   return auth === 'upstream' && !head.isUpgrade && target.kind === 'unix' && target.base_path === undefined;
-}
-
-/**
- * For what requests a connection to the server may be used again: those of the same login to the same running server.
- * `undefined`: for none.
- */
-export function upstreamKey({ identity, passed }: RequestWork): string | undefined {
-  return passed.sessionId === undefined ? undefined : `${passed.sessionId} ${identity}`;
 }
 
 export function exchangeOptions(
@@ -47,7 +43,13 @@ export function exchangeOptions(
   const { auth, target } = route;
   const { client, peer, proto, hsts, hubSocketPath } = from;
   const isHub = isUnixTarget(target, hubSocketPath);
-  const by = { peer, proto, isHub, closeUpstream: auth === 'upstream', extra: forwardFields(work) };
+  const by = {
+    peer,
+    proto,
+    isHub,
+    closeUpstream: auth === 'upstream' && work.upstreamKey === undefined,
+    extra: forwardFields(work),
+  };
   const sent = target.base_path === undefined ? head : { ...head, target: `${target.base_path}${head.target}` };
   return { client, head: sent, route, by, setCookies: passed.setCookies, hsts };
 }
@@ -56,7 +58,7 @@ const NO_FIELDS: readonly (readonly [string, string])[] = [];
 
 function forwardFields(work: RequestWork): readonly (readonly [string, string])[] {
   const { target } = work.route;
-  if (target.kind !== 'unix' || !isThroughForward(work)) return NO_FIELDS;
+  if (target.kind !== 'unix' || !isThroughForward(work.head, work.route)) return NO_FIELDS;
   return [
     [TARGET_FIELD, target.path],
     [NAVIGATION_FIELD, isNavigation(work.head) ? '1' : '0'],

@@ -70,6 +70,8 @@ export class Worker {
   #deadlineMs: number | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #isEnding = false;
+  /** Of a connection, see {@link Arrival}. */
+  #lastName = 0;
   readonly #sweep: NodeJS.Timeout;
 
   private constructor(options: WorkerOptions, forward: HubForward, upstream: UpstreamOptions, errors: ErrorPages) {
@@ -274,21 +276,26 @@ export class Worker {
       this.#checkEmpty();
     });
     this.#context.metrics.connectionOpened();
-    const peer = plainAddress(source);
-    this.#connections.set(socket, this.#open(socket, { peer, isRedirect, reader: shared && reader }));
+    this.#connections.set(socket, this.#open(socket, { source, isRedirect, reader: shared && reader }));
   }
 
   #open(
     socket: Socket,
-    { peer, isRedirect, reader }: { peer: string; isRedirect: boolean; reader: SharedReader | undefined },
+    { source, isRedirect, reader }: { source: string; isRedirect: boolean; reader: SharedReader | undefined },
   ): OpenConnection {
     if (isRedirect) return new RedirectConnection(socket, this.#context);
     if (this.#tls !== undefined) return this.#tls.accept(socket);
-    return new ClientConnection(socket, this.#context, { peer, isEncrypted: false }, reader);
+    return new ClientConnection(socket, this.#context, this.#arrival(source, false), reader);
+  }
+
+  #arrival(source: string, isEncrypted: boolean): Arrival {
+    const peer = plainAddress(source);
+    const name = this.#context.edge.isTrusted(peer) ? undefined : `@${++this.#lastName}`;
+    return { peer, isEncrypted, name, isStream: false };
   }
 
   #openSecure(socket: TLSSocket): OpenConnection {
-    const arrival: Arrival = { peer: plainAddress(socket.remoteAddress ?? 'unknown'), isEncrypted: true };
+    const arrival = this.#arrival(socket.remoteAddress ?? 'unknown', true);
     const { servername } = socket;
     const isKnown = typeof servername !== 'string' || this.#context.hosts.has(normalHostName(servername));
     // Asked for a name that is not ours: no request is for us either, whatever its Host says.

@@ -2,12 +2,13 @@ import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
   connect,
+  type Settings as Http2Settings,
   type OutgoingHttpHeaders,
-  type Settings,
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { EdgeSettings } from '../edge-settings.js';
+import type { Settings } from '../settings.js';
 import { makeCertificate, tlsSettings } from './certificates.js';
 import { type Front, startFront } from './front.js';
 
@@ -24,9 +25,11 @@ export async function startHttp2Front(
   answer?: TestAnswer,
   changes: Partial<typeof tls> = {},
   limits: EdgeSettings = {},
+  settings: Partial<Settings> = {},
 ): Promise<Front> {
   const edge = { ...limits, tls: { ...tls, ...changes } };
-  const front = await startFront(t, answer, { is_secure: true, public_origin: 'https://hub.example.org', edge });
+  const origin = { is_secure: true, public_origin: 'https://hub.example.org' };
+  const front = await startFront(t, answer, { ...origin, edge, ...settings });
   // Runs before the proxy is closed, which would wait for them.
   t.teardown(async () => {
     for (const socket of opened) socket.destroy();
@@ -36,7 +39,7 @@ export async function startHttp2Front(
 }
 
 /** Node's own client. */
-export function openSession(front: Front, settings: Settings = {}): ClientHttp2Session {
+export function openSession(front: Front, settings: Http2Settings = {}): ClientHttp2Session {
   const { port } = front.proxy;
   const options = { port, host: '127.0.0.1', ca: certificate.cert, servername: 'hub.example.org' };
   const socket = connectTls({ ...options, ALPNProtocols: ['h2'] });
