@@ -1,9 +1,12 @@
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, Server, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { passOn, readShared, SharedReader } from './shared-reader.js';
+import { startFront } from './testing/front.js';
+import { ask, openClient } from './testing/proxy.js';
+import { ok } from './testing/upstream.js';
 
 t.setTimeout(30_000);
 
@@ -81,4 +84,53 @@ t.test('the server counts a connection that reads into the shared buffer until i
   socket?.destroy();
   await closed;
   far.destroy();
+});
+
+/** Gives what servers of this process accept from now on none of the inside that the shared buffer needs. */
+function hideInside(t: { teardown(end: () => void): void }): void {
+  const { emit } = Server.prototype;
+  Server.prototype.emit = function (this: Server, event: string | symbol, ...values: unknown[]): boolean {
+    const handle = event === 'connection' ? (values[0] as { _handle?: object })._handle : undefined;
+    if (handle !== undefined) Object.defineProperty(handle, 'useUserBuffer', { value: undefined });
+    return Reflect.apply(emit, this, [event, ...values]) as boolean;
+  } as typeof emit;
+  t.teardown(() => {
+    Server.prototype.emit = emit;
+  });
+}
+
+t.test('where Node is not as expected a connection stays as it was, and reads as usual', async (t) => {
+  hideInside(t);
+  const server = await listen();
+  t.teardown(() => server.close());
+  const { accepted, far } = await accept(server);
+  t.equal(readShared(accepted, new SharedReader()), undefined);
+  const sent = Buffer.alloc(MEGABYTE, 'x');
+  far.end(sent);
+  t.ok((await readAll(accepted)).equals(sent));
+  accepted.destroy();
+});
+
+t.test('the proxy does all it does on such connections, too', async (t) => {
+  const SWITCH = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
+  hideInside(t);
+  const big = 'z'.repeat(MEGABYTE);
+  const front = await startFront(t, (head, socket) => {
+    if (!head.includes('/ws')) return void socket.write(ok(head.startsWith('PUT') ? 'taken' : big));
+    socket.write(`${SWITCH}Sec-WebSocket-Accept: x\r\n\r\n`);
+    socket.on('data', (chunk) => socket.write(chunk));
+  });
+  const { port } = front.proxy;
+  const origin = `Origin: http://127.0.0.1:${port}`;
+  t.ok((await ask(port, 'GET /user/anna/x', [front.cookie])).endsWith(big));
+  const length = `Content-Length: ${big.length}`;
+  t.match(await ask(port, 'PUT /user/anna/x', [front.cookie, origin, length], big), 'taken');
+  t.equal(front.server.received().split(big).length, 2, 'the body came, once');
+  const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: eA=='];
+  const head = ['GET /user/anna/ws HTTP/1.1', `Host: 127.0.0.1:${port}`, front.cookie, origin, ...upgrade];
+  const client = openClient(port, `${head.join('\r\n')}\r\n\r\n`);
+  await client.waitFor('101');
+  client.send('\x81\x02hi');
+  await client.waitFor('\x81\x02hi');
+  client.socket.destroy();
 });
