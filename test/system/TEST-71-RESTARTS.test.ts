@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { installDeb } from '../lib/deb.js';
+import { hostPid } from '../lib/host-cgroup.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { control, endLoads, serveLoad, startLoad } from '../lib/proxy-load.js';
 import {
@@ -143,6 +144,61 @@ t.test('R03: kill -9 of the supervisor loses nothing, and there is a new one wit
   const report = await load.end();
   assertNothingLost(t, report);
   t.comment(`the slowest request took ${slowestMs(report)} ms`);
+});
+
+/**
+ * Asks the route API for something while its supervisor is told to end.
+ * @returns the answer's status, or what went wrong; `undefined` when this process was held up for too long to tell
+ */
+async function askAtTheEnd(pid: number): Promise<number | string | undefined> {
+  const socketPath = await machine.path('/run/metalhub/proxy.sock');
+  const ended = await hostPid(machine, pid);
+  return new Promise((resolve) => {
+    const path = '/api/routes/services/late/';
+    const headers = { 'content-type': 'application/json', expect: '100-continue' };
+    let waitedMs = 0;
+    const finish = (outcome: number | string): void => resolve(waitedMs < 1000 ? outcome : undefined);
+    const sent = request({ socketPath, path, method: 'POST', agent: false, headers }, (response) => {
+      finish(response.resume().statusCode ?? 0);
+    });
+    sent.on('error', (error) => finish(String(error)));
+    // It has the head, and waits for the body.
+    sent.on('continue', async () => {
+      const begin = performance.now();
+      process.kill(ended, 'SIGTERM');
+      await sleep(300);
+      waitedMs = performance.now() - begin;
+      sent.end('{"target":"unix+http://%2Frun%2Fmetalhub%2Fservers%2Fx.sock"}');
+    });
+    sent.flushHeaders();
+  });
+}
+
+t.test('R03: a supervisor that came back after a crash ends in order also while its workers start', async (t) => {
+  const program = '/usr/lib/metalhub/hub-proxy-worker.cjs';
+  const wait = `const { existsSync } = require('node:fs');
+    (function go() { existsSync('/run/hold') ? setTimeout(go, 50) : require('./held-worker.cjs'); })();`;
+  await machine.run(['mv', program, '/usr/lib/metalhub/held-worker.cjs']);
+  await machine.writeFile(program, wait);
+  const load = await startLoad(order({ sockets: 20, clients: true }));
+  let outcome: number | string | undefined;
+  for (let tries = 0; outcome === undefined && tries < 5; tries++) {
+    const before = await accepting();
+    await machine.writeFile('/run/hold', '');
+    const pid = await supervisorPid(machine);
+    await machine.run(['kill', '-KILL', String(pid)]);
+    await until('another supervisor', async () => ![0, pid].includes(await supervisorPid(machine)));
+    await untilActive(machine);
+    t.equal((await accepting()).pid, before.pid, 'it serves, and none of its own workers has started');
+    outcome = await askAtTheEnd(await supervisorPid(machine));
+    await machine.run(['rm', '/run/hold']);
+    await untilActive(machine);
+  }
+  t.equal(outcome, 201, 'what was asked of it is answered');
+  t.match(JSON.parse(await control(machine, 'GET', '/api/routes')), { '/services/late': {} }, 'and true');
+  await control(machine, 'DELETE', '/api/routes/services/late/');
+  await machine.run(['mv', '/usr/lib/metalhub/held-worker.cjs', program]);
+  assertNothingLost(t, await load.end());
 });
 
 t.test('R03: kill -9 of a worker loses its connections only, and the next one is there within a second', async (t) => {

@@ -87,24 +87,28 @@ async function main(): Promise<void> {
     notifyReady('serving');
     startWatchdog();
   };
-  // After a crash the workers that were left serve as they did. Whoever restarts it waits until what has changed is in force.
-  const isBack = isServed && existsSync(SERVING_FILE);
-  if (isBack) await serve();
-  await supervisor.start();
-  if (!isBack) await serve();
-  releaseMemoryWhenIdle();
-  const early = takeEarlySignals();
   const takeConfig = async (): Promise<void> => {
     const changed = await loadAndKeepConfig(CONFIG_PLACES, log);
     await supervisor.replace(await limitsOf(changed, hasApi));
     rules = rulesOf(changed, hasApi);
   };
-  handleSignals(supervisor, takeConfig, async () => {
+  const closeControl = async (): Promise<void> => {
+    await served;
     removeRunFile(SERVING_FILE);
     await Promise.race([Promise.all(apis.map((api) => api.close())), sleep(CLOSE_API_MS)]);
     await store.close();
-  });
-  for (const signal of early) process.kill(process.pid, signal);
+  };
+  // After a crash the workers that were left serve as they did. Whoever restarts it waits until what has changed is in force.
+  const isBack = isServed && existsSync(SERVING_FILE);
+  if (!isBack) await supervisor.start();
+  const served = serve();
+  const begun = isBack ? served.then(() => supervisor.start()) : served;
+  // From here on changes of the state are taken: whatever ends this process must let them be finished.
+  handleSignals(supervisor, takeConfig, closeControl, begun);
+  // Only now, so that there is no moment without a handler.
+  for (const signal of takeEarlySignals()) process.kill(process.pid, signal);
+  await begun;
+  releaseMemoryWhenIdle();
 }
 
 async function listenOn(api: FastifyInstance, fd: number): Promise<void> {
@@ -145,9 +149,10 @@ function handleSignals(
   supervisor: Supervisor,
   takeConfig: () => Promise<void>,
   closeControl: () => Promise<void>,
+  begun: Promise<void>,
 ): void {
   let isLeaving = false;
-  let reloading = Promise.resolve();
+  let reloading = begun;
 
   /** Ours is the main process only: the workers stay (KillMode=process). */
   async function leave(how: () => Promise<void>): Promise<void> {
@@ -173,10 +178,11 @@ function handleSignals(
   const failed = (error: unknown): void => fail(error);
   process.on('SIGTERM', () => void leave(async () => supervisor.leave()).catch(failed));
   process.on('SIGINT', () => void leave(async () => supervisor.leave()).catch(failed));
+  // Who ends all workers must know them: those that are being started are waited for.
   // Sent by hub-proxy-stop when the unit is stopped, not restarted.
-  process.on('SIGUSR2', () => void leave(() => supervisor.endAll()).catch(failed));
+  process.on('SIGUSR2', () => void leave(() => begun.then(() => supervisor.endAll())).catch(failed));
   // Sent by hub-proxy-stop when the listening socket is replaced: nobody may hold the old one any more.
-  process.on('SIGWINCH', () => void leave(() => supervisor.drainAll()).catch(failed));
+  process.on('SIGWINCH', () => void leave(() => begun.then(() => supervisor.drainAll())).catch(failed));
   process.on('SIGHUP', () => {
     reloading = reloading.then(() => (isLeaving ? undefined : reload()));
   });
