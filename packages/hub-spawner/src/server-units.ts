@@ -14,14 +14,7 @@ import { isBase, type ServerStatus } from '@metalhub/wire/spawner.js';
 import { parseActivity } from './activity-text.js';
 import { BASE_VARIABLE, PROFILE_VARIABLE, START_ID_VARIABLE } from './unit-properties.js';
 
-const UNIT_NAMES = [
-  'LoadState',
-  'ActiveState',
-  'Transient',
-  'InvocationID',
-  'ActiveEnterTimestamp',
-  'FreezerState',
-] as const;
+const UNIT_NAMES = ['ActiveState', 'Transient', 'InvocationID', 'ActiveEnterTimestamp', 'FreezerState'] as const;
 const SERVICE_NAMES = [
   ...(['Environment', 'Slice', 'User', 'DynamicUser', 'ControlGroup'] as const),
   ...(['Result', 'ExecMainCode', 'ExecMainStatus', 'MainPID', 'UID', 'StatusText'] as const),
@@ -52,14 +45,29 @@ export interface ServerUnit {
   readonly environment: ReadonlyMap<string, string>;
 }
 
-export type UnitValues = Readonly<Record<(typeof UNIT_NAMES)[number] | (typeof SERVICE_NAMES)[number], BusValue>>;
+export type UnitValues = Readonly<
+  Record<'LoadState' | (typeof UNIT_NAMES)[number] | (typeof SERVICE_NAMES)[number], BusValue>
+>;
 
-/** Asks systemd, the only one that knows. */
+/** Asks systemd, the only one that knows. It loads the unit for that when it must, and tells everybody. */
 export async function readServerUnit(manager: Manager, key: Key, server: ServerName): Promise<ServerUnit> {
   const name = serviceUnit(serverId(key, server));
-  const unit = await manager.unitProperties(name, 'Unit', UNIT_NAMES);
-  const service = await manager.unitProperties(name, 'Service', SERVICE_NAMES);
-  return interpretUnit(key, server, { ...unit, ...service });
+  const { LoadState } = await manager.unitProperties(name, 'Unit', ['LoadState']);
+  if (LoadState === 'not-found') return absentUnit(key, server);
+  // It is answered in this order: one that is loaded in the end was so all the time.
+  const [unit, service, end] = await Promise.all([
+    manager.unitProperties(name, 'Unit', UNIT_NAMES),
+    manager.unitProperties(name, 'Service', SERVICE_NAMES),
+    manager.unitProperties(name, 'Unit', ['LoadState']),
+  ]);
+  return end.LoadState === 'not-found'
+    ? absentUnit(key, server)
+    : interpretUnit(key, server, { ...unit, ...service, ...end });
+}
+
+function absentUnit(key: Key, server: ServerName): ServerUnit {
+  const status = absentStatus(key, server);
+  return { ownership: 'absent', status, mainPid: 0, uid: 0, controlGroup: '', environment: new Map() };
 }
 
 /** Whether the socket unit's name is free, ours, or somebody else's. */

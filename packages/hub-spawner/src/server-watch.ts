@@ -73,6 +73,15 @@ export function createServerWatch({ manager, log, onFailed }: ServerWatchOptions
     return unit;
   }
 
+  /**
+   * Reads the unit if systemd has it. To read one that it has not makes systemd load and drop it, and tell of both: whoever
+   * reads it again for that never ends.
+   */
+  async function refreshLoaded(key: Key, server: ServerName): Promise<void> {
+    if ((await manager.findUnit(serviceUnit(serverId(key, server)))) === undefined) forget(key, server);
+    else await refresh(key, server);
+  }
+
   /** Signals come in bursts: one reading at a time, and one more when something came meanwhile. */
   function refreshSoon(key: Key, server: ServerName): void {
     const id = serverId(key, server);
@@ -86,7 +95,7 @@ export function createServerWatch({ manager, log, onFailed }: ServerWatchOptions
     void (async () => {
       do {
         state.again = false;
-        await refresh(key, server);
+        await refreshLoaded(key, server);
       } while (state.again);
     })()
       // Lost with the connection: the resync that follows reads it again.
@@ -96,10 +105,13 @@ export function createServerWatch({ manager, log, onFailed }: ServerWatchOptions
 
   async function refreshAll(): Promise<void> {
     const rows = await manager.listUnitsByPatterns([], [SERVICE_PATTERN]);
-    const names = new Set([...rows.map((row) => row.name), ...[...known.keys()].map(serviceUnit)]);
-    for (const name of names) {
+    const loaded = new Set(rows.map(({ name }) => name));
+    for (const name of loaded) {
       const server = findServerOfUnit(name);
       if (server !== undefined) await refresh(server.key, server.server);
+    }
+    for (const { key, server } of [...known.values()]) {
+      if (!loaded.has(serviceUnit(serverId(key, server)))) await refreshLoaded(key, server);
     }
   }
 
