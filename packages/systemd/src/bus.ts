@@ -115,9 +115,18 @@ class BusConnection implements Bus {
     // Encoded first: a value that does not fit its type is the caller's error, and nothing was sent.
     const message = encodeMessage({ ...call, type: MESSAGE_TYPE.methodCall, serial, flags: NO_AUTO_START });
     const reply = this.#pending.wait(serial, call);
-    if (message.descriptors.length === 0) this.#socket.write(message.bytes);
+    if (message.descriptors.length === 0) this.#write(message.bytes);
     else void this.#writeWithDescriptors(message, Date.now() + call.timeoutMs); // it deals with its own failures
     return reply;
+  }
+
+  /** What is said in one turn goes out in one piece: the dozen properties of a unit are asked for one by one. */
+  #write(bytes: Buffer): void {
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      process.nextTick(() => this.#socket.uncork());
+    }
+    this.#socket.write(bytes);
   }
 
   /** Node's own writes and this one must not mix: it waits until Node has none, and gives Node what did not fit. */
