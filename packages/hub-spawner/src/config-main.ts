@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import { parseKey } from '@metalhub/base/names.js';
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@metalhub/config/load.js';
 import type { Config } from '@metalhub/config/schema.js';
@@ -29,7 +31,18 @@ async function main(): Promise<void> {
   for (const path of [CONFIG_FILE, ...DROP_IN_DIRECTORIES, ...sources.map(({ file }) => file)]) requireRootOwned(path);
   const extract = spawnerConfigShape(extractOf(loadConfig()), '');
   for (const program of hookPrograms(extract)) requireRootOwned(program);
-  await writeFileAtomic(CONFIG_EXTRACT, `${JSON.stringify(extract, null, 2)}\n`, { mode: 0o600 });
+  await store(`${JSON.stringify(extract, null, 2)}\n`);
+}
+
+/** What is there already needs no room: with a full /run the spawner still comes back, and stops what fills it. */
+async function store(extract: string): Promise<void> {
+  if ((await readFile(CONFIG_EXTRACT, 'utf8').catch(() => '')) === extract) return;
+  try {
+    await writeFileAtomic(CONFIG_EXTRACT, extract, { mode: 0o600 });
+  } catch (cause) {
+    if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
+    throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
+  }
 }
 
 /** Of each profile as it stands in the file, by its name: what `systemd-analyze security` can judge. */

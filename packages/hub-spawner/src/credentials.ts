@@ -40,6 +40,7 @@ export async function writeCredential(
     await writeFile(file, JSON.stringify(credential), { mode: 0o600, flag: 'wx' });
     return file;
   } catch (cause) {
+    await rm(directory, { recursive: true, force: true });
     if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
     throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
   }

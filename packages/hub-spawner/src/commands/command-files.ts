@@ -20,6 +20,7 @@ export async function writeCommandFile(unit: string, words: readonly string[], r
     return file;
   } catch (cause) {
     if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
+    await rm(file, { force: true });
     throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
   }
 }
