@@ -33,6 +33,9 @@ const logsQuery = object({
 });
 const DEFAULT_LINES = 100;
 const LOGS_TIMEOUT_MS = 60 * SECOND_MS;
+const ADMINISTRATORS = 'administrators';
+/** A script may start everybody's server at once. */
+const MAX_ADMINISTRATORS_STREAMS = 512;
 
 /** For hubctl. Who may use it is the permission of the socket file: root and the group metalhub-admin. */
 export async function makeAdminApp(context: HubContext): Promise<FastifyInstance> {
@@ -90,6 +93,7 @@ async function statusReport(context: HubContext): Promise<object> {
 /** Streams one JSON value per line: the steps of the start, the last with `ready` or `failed`. */
 async function startServer(context: HubContext, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { user, server: name, profile, choices } = readShape(serverBody, request.body);
+  context.streams.requireRoom(ADMINISTRATORS, MAX_ADMINISTRATORS_STREAMS);
   // While it stops, a start waits until it has.
   sayAtWork(reply);
   const server = await context.servers.start(await getUser(context, user), parseServerName(name ?? ''), {
@@ -149,7 +153,7 @@ function sayAtWork(reply: FastifyReply): void {
 }
 
 function openLines(context: HubContext, reply: FastifyReply): (value: unknown) => void {
-  context.streams.add(reply.raw, 'administrators');
+  context.streams.add(reply.raw, ADMINISTRATORS, MAX_ADMINISTRATORS_STREAMS);
   reply.hijack();
   return openLineStream(reply.raw);
 }

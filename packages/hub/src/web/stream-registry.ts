@@ -10,14 +10,20 @@ export class StreamRegistry {
   #isClosed = false;
 
   /**
+   * To be asked before work is begun whose progress is to be shown.
    * @param owner who is bounded
    * @throws {MH_ERR_BUSY}
    */
-  add(response: ServerResponse, owner: string): void {
+  requireRoom(owner: string, most = MAX_PER_OWNER): void {
     const ofOwner = [...this.#owners.values()].filter((value) => value === owner).length;
-    if (this.#isClosed || this.#owners.size >= MAX_STREAMS || ofOwner >= MAX_PER_OWNER) {
+    if (this.#isClosed || this.#owners.size >= MAX_STREAMS || ofOwner >= most) {
       throw new MetalhubError('MH_ERR_BUSY', { details: { reason: 'too many streams are open' } });
     }
+  }
+
+  /** @throws {MH_ERR_BUSY} */
+  add(response: ServerResponse, owner: string, most = MAX_PER_OWNER): void {
+    this.requireRoom(owner, most);
     this.#owners.set(response, owner);
     response.once('close', () => this.#owners.delete(response));
   }
