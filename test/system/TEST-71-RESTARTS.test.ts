@@ -163,12 +163,13 @@ async function askAtTheEnd(pid: number): Promise<number | string | undefined> {
     });
     sent.on('error', (error) => finish(String(error)));
     // It has the head, and waits for the body.
-    sent.on('continue', async () => {
+    sent.on('continue', () => {
       const begin = performance.now();
       process.kill(ended, 'SIGTERM');
-      await sleep(300);
-      waitedMs = performance.now() - begin;
-      sent.end('{"target":"unix+http://%2Frun%2Fmetalhub%2Fservers%2Fx.sock"}');
+      setTimeout(() => {
+        waitedMs = performance.now() - begin;
+        sent.end('{"target":"unix+http://%2Frun%2Fmetalhub%2Fservers%2Fx.sock"}');
+      }, 300);
     });
     sent.flushHeaders();
   });
