@@ -68,7 +68,7 @@ async function main(): Promise<void> {
     },
     await limitsOf(config, hasApi),
   );
-  const isServed = await supervisor.adopt();
+  await supervisor.adopt();
   let rules = rulesOf(config, hasApi);
   const parts = { store, supervisor, rules: () => rules, log, clock: systemClock, version: METALHUB_VERSION };
   const control = createControlApi(parts);
@@ -99,7 +99,7 @@ async function main(): Promise<void> {
     await store.close();
   };
   // After a crash the workers that were left serve as they did. Whoever restarts it waits until what has changed is in force.
-  const isBack = isServed && existsSync(SERVING_FILE);
+  const isBack = existsSync(SERVING_FILE) && (await supervisor.isServed());
   if (!isBack) await supervisor.start();
   const served = serve();
   const begun = isBack ? served.then(() => supervisor.start()) : served;

@@ -70,14 +70,15 @@ export class Supervisor {
     this.#old = new OldWorkers({ ...options, directory: options.generationDirectory, ledger: this.ledger });
   }
 
-  /**
-   * Takes charge of the workers that an earlier supervisor left; first of all, and once.
-   * @returns whether some of them accept connections, as after a crash
-   */
-  async adopt(): Promise<boolean> {
+  /** Takes charge of the workers that an earlier supervisor left; first of all, and once. */
+  async adopt(): Promise<void> {
     mkdirSync(this.#options.generationDirectory, { recursive: true, mode: 0o700 });
     this.ledger.load();
     this.#nextGeneration = (await this.#old.adoptAll()) + 1;
+  }
+
+  /** Whether some worker accepts connections: before {@link start}, one that an earlier supervisor left when it crashed. */
+  async isServed(): Promise<boolean> {
     return (await this.reports()).some(({ draining }) => !draining);
   }
 

@@ -56,7 +56,8 @@ export async function startSupervisor(
     },
     limits,
   );
-  const isServed = await supervisor.adopt();
+  await supervisor.adopt();
+  const isServed = await supervisor.isServed();
   await supervisor.start();
   const rules = () => ({ allowed, hubPrefix: `${basePath}/`, hasForeignHub: false, hostRouting: false });
   const api = createControlApi({ store, supervisor, rules, log, clock: systemClock, version: '0.0.0' });
