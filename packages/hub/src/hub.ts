@@ -107,6 +107,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
   const culler = new Culler({
     servers: () => servers.list(),
     routes: () => proxy.getRoutes(),
+    isSpawnerHeard: () => servers.isSpawnerReachable === true,
     config,
     nowMs: steadyNowMs,
     clock,

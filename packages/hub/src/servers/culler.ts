@@ -9,6 +9,8 @@ export interface CullerOptions {
   readonly servers: () => readonly UserServer[];
   /** @throws {MH_ERR_PROXY_UNREACHABLE} */
   readonly routes: () => Promise<ReadonlyMap<string, RouteReport>>;
+  /** Whether the spawner tells now what is at work in servers. */
+  readonly isSpawnerHeard: () => boolean;
   readonly config: () => Config;
   /** Wall time that does not jump: a clock that is set must not make everybody idle. */
   readonly nowMs: () => number;
@@ -48,17 +50,19 @@ export class Culler {
   async look(): Promise<void> {
     const limited = this.#limited();
     const activity = limited.some(({ limits }) => limits.idleSec > 0) ? await this.#findActivity() : undefined;
+    const { isSpawnerHeard } = this.#options;
     const nowMs = this.#options.nowMs();
     // What others tell is by the wall clock. When that has been set back, what happens now bears an old time: all times are
     // then taken to be so much later, those from before too, because nobody is to lose a server that is used.
     const setBackMs = Math.max(0, nowMs - this.#options.clock.nowMs());
     const ends: Promise<void>[] = [];
     for (const { server, limits } of limited) {
-      // It may have been stopped while the proxy was asked.
-      if (server.state.phase !== 'ready') continue;
+      // It may have been stopped while the proxy was asked. Of one that is only remembered it is not known what it does.
+      if (server.state.phase !== 'ready' || server.isProvisional) continue;
       const { lastStatus = SILENT } = server;
-      // Nobody can use a frozen one.
-      const seenMs = server.isFrozen ? undefined : activity?.get(server.path);
+      // Nobody can use a frozen one, and in any a kernel may have begun since the spawner was heard last.
+      const isKnown = !server.isFrozen && isSpawnerHeard();
+      const seenMs = isKnown ? activity?.get(server.path) : undefined;
       const activeMs = lastActiveMs(seenMs, lastStatus, { nowMs, setBackMs });
       const span = lifeSpan(limits, { startedMs: server.state.startedMs + setBackMs, activeMs });
       server.lifeSpan = span;

@@ -35,7 +35,7 @@ async function makeFixture(
   await anna.logIn('anna', 'right');
   await anna.submit('/hub/spawn');
   const phase = () => test.context.servers.list()[0]?.state.phase;
-  await until(() => phase() === 'ready' && test.spawner.watchers === 1);
+  await until(() => phase() === 'ready' && test.context.servers.isSpawnerReachable === true);
   const startedMs = test.clock.nowMs();
   test.proxy.activity.set(PATH, startedMs);
   const say = async (status: Partial<ServerStatus>): Promise<void> => {
@@ -103,6 +103,38 @@ t.test('while the proxy cannot be asked nobody is taken for idle, but the age co
   t.equal(phase(), 'stopped');
 });
 
+t.test('R06: a hub that has just started stops nothing before the spawner says what is at work', async (t) => {
+  const { test, phase, say } = await makeFixture(t, 'idle_timeout_sec = 60\nmax_age_sec = 600');
+  await say({ busy: true });
+  test.clock.pass(599_000);
+  await test.stop();
+  await test.spawner.crash();
+  await test.start();
+  test.clock.pass(1000);
+  await test.context.culler.look();
+  t.equal(phase(), 'ready');
+  t.ok(test.proxy.routes.has(PATH));
+  await test.spawner.open();
+  await until(() => test.context.servers.isSettled);
+  await test.context.culler.look();
+  t.equal(phase(), 'stopped', 'then its age counts');
+});
+
+t.test('while the spawner is away nobody is taken for idle: a kernel may have begun since', async (t) => {
+  const { test, phase, say } = await makeFixture(t, 'idle_timeout_sec = 60');
+  await say({ busy: false, idle_since_ms: test.clock.nowMs() });
+  const { servers } = test.context;
+  await test.spawner.crash();
+  await until(() => servers.isSpawnerReachable === false);
+  test.clock.pass(60_000);
+  await test.context.culler.look();
+  t.equal(phase(), 'ready');
+  await test.spawner.open();
+  await until(() => servers.isSpawnerReachable === true);
+  await test.context.culler.look();
+  t.equal(phase(), 'stopped');
+});
+
 t.test('a server may run for so long, however much it is used; before the end its user is told', async (t) => {
   const { test, anna, phase, say } = await makeFixture(t, 'max_age_sec = 43200');
   await say({ busy: true });
@@ -154,7 +186,7 @@ t.test('a clock that is set back ends no server that is used, or was at work, or
   t.equal(phase(), 'ready', 'a kernel was at work fifty minutes ago');
   await anna.submit('/hub/stop');
   await anna.submit('/hub/spawn');
-  await until(() => phase() === 'ready');
+  await until(() => phase() === 'ready' && test.context.servers.isSpawnerReachable === true);
   await test.context.culler.look();
   t.equal(phase(), 'ready', 'just started');
   test.proxy.activity.set(PATH, test.clock.nowMs());
