@@ -6,6 +6,7 @@ import type { SpawnerClient } from '../clients/spawner-client.js';
 import type { Database } from '../db/database.js';
 import { deleteLimitGrant, type LimitGrant, listLimitGrants, storeLimitGrant } from '../db/tables/limit-grants.js';
 import { grantStep } from './grant-step.js';
+import { isAtRest } from './server-state.js';
 import type { UserServer } from './user-server.js';
 
 export interface LimitGrantsOptions {
@@ -77,11 +78,13 @@ export class LimitGrants {
     });
   }
 
-  /** Gives back now what a server was given. @throws {MH_ERR_SPAWN_NOT_RUNNING} */
+  /** Gives back now what a server was given, or would be at its next start. @throws {MH_ERR_SPAWN_NOT_RUNNING} */
   takeBack(server: UserServer): Promise<void> {
     return this.#queued(async () => {
-      await this.#setLimits(server, {});
       const grant = this.find(server);
+      // What is at rest or about to start has none yet, only what waits for it.
+      const isWaiting = isAtRest(server.state) || server.state.phase === 'spawn';
+      if (!isWaiting || grant === undefined) await this.#setLimits(server, {});
       if (grant !== undefined) await this.#delete(grant);
       this.#options.log.notice('limits of a server given back', fieldsOf(server));
     });
@@ -109,9 +112,7 @@ export class LimitGrants {
     if (step === 'keep') return;
     try {
       if (step === 'apply' && server !== undefined) {
-        await this.#setLimits(server, grant.limits);
-        await this.#store({ ...grant, startId: startIdOf(server) });
-        log.notice('limits given to a later start of a server', fieldsOf(server));
+        await this.#giveAgain(server, grant);
       } else {
         if (step === 'give-back' && server !== undefined) {
           await this.#setLimits(server, {});
@@ -124,6 +125,21 @@ export class LimitGrants {
       if (!this.#failing.has(id)) log.warning('limits of a server could not be changed; trying on', { step, err });
       this.#failing.add(id);
     }
+  }
+
+  async #giveAgain(server: UserServer, grant: LimitGrant): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await this.#setLimits(server, grant.limits);
+    } catch (err) {
+      if (!isOverCeiling(err)) throw err;
+      // The ceiling was lowered meanwhile.
+      await this.#delete(grant);
+      log.warning('limits are not given to a later start of a server', { ...fieldsOf(server), err });
+      return;
+    }
+    await this.#store({ ...grant, startId: startIdOf(server) });
+    log.notice('limits given to a later start of a server', fieldsOf(server));
   }
 
   async #setLimits(server: UserServer, limits: ServerLimits): Promise<void> {
@@ -160,6 +176,10 @@ export class LimitGrants {
 
 function changedNothing(error: unknown): boolean {
   return error instanceof MetalhubError && REFUSALS.includes(error.code);
+}
+
+function isOverCeiling(error: unknown): boolean {
+  return error instanceof MetalhubError && error.code === 'MH_ERR_SPAWN_LIMIT';
 }
 
 function startIdOf({ state }: UserServer): string {

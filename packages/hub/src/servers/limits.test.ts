@@ -117,6 +117,37 @@ t.test('limits that are refused change nothing; given back on demand they are go
   }
 });
 
+t.test('what waits for the next start of a server is taken back before it', async (t) => {
+  const { test, anna, post, phase, told } = await makeFixture(t);
+  await post('limit', { limits, for_sec: 3600 });
+  await anna.submit('/hub/stop');
+  t.match(await post('limit', { limits: null, for_sec: null }), { statusCode: 200 });
+  t.match((await post('limit', { limits: null, for_sec: null })).json(), { code: 'MH_ERR_SPAWN_NOT_RUNNING' }, 'once');
+  await anna.submit('/hub/spawn');
+  await until(() => phase() === 'ready');
+  await test.context.grants.look();
+  t.same(told(), [limits]);
+});
+
+t.test(
+  'limits above a ceiling that was lowered meanwhile are not tried on a later start again and again',
+  async (t) => {
+    const { test, anna, post, phase, told } = await makeFixture(t);
+    await post('limit', { limits, for_sec: 3600 });
+    await anna.submit('/hub/stop');
+    test.spawner.onLimits = async () => {
+      throw new MetalhubError('MH_ERR_SPAWN_LIMIT', { details: { name: 'memory', wanted: '8G', ceiling: '4G' } });
+    };
+    await anna.submit('/hub/spawn');
+    await until(() => phase() === 'ready');
+    for (let count = 0; count < 3; count++) await test.context.grants.look();
+    t.same(told(), [limits, limits]);
+    t.match((await test.admin.inject('/admin/servers')).json(), { servers: [{ limits: null }] });
+    const [line] = test.logLines.filter(({ message }) => message.startsWith('limits are not given'));
+    t.match(line, { level: 'warning', fields: { user: 'anna', err: { code: 'MH_ERR_SPAWN_LIMIT' } } });
+  },
+);
+
 t.test('R06: limits that may have been set before the answer was lost are given back in time', async (t) => {
   const { test, post, told } = await makeFixture(t);
   test.spawner.onLimits = async () => {
