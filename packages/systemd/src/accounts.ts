@@ -153,10 +153,17 @@ export async function accountGroups(name: string, gid: number): Promise<number[]
   throw libraryError('getgrouplist', constants.errno.ERANGE);
 }
 
-/** Names of all groups an account is in, the primary one included; groups without a name are left out. */
+/**
+ * Names of all groups an account is in, the primary one included; groups without a name are left out. One after another: it
+ * never takes more than one thread of the pool.
+ */
 export async function accountGroupNames({ name, gid }: Pick<Account, 'name' | 'gid'>): Promise<string[]> {
-  const groups = await Promise.all((await accountGroups(name, gid)).map((id) => findGroupByGid(id)));
-  return groups.flatMap((group) => (group === undefined ? [] : [group.name]));
+  const names: string[] = [];
+  for (const id of await accountGroups(name, gid)) {
+    const group = await findGroupByGid(id);
+    if (group !== undefined) names.push(group.name);
+  }
+  return names;
 }
 
 function textOf(value: unknown): string {

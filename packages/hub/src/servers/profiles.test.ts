@@ -1,6 +1,8 @@
 import { parseConfig } from '@metalhub/config/load.js';
 import t from 'tap';
-import { Browser, DEFAULT_CONFIG, TestHub, until } from '../testing/test-hub.js';
+import { findUserByName } from '../db/tables/users.js';
+import { Browser, DEFAULT_CONFIG, memoryLog, TestHub, until } from '../testing/test-hub.js';
+import { Profiles } from './profiles.js';
 
 const PROFILES = `
   [[profile]]
@@ -117,6 +119,58 @@ t.test('nobody is in a group that cannot be looked up, and who may start nothing
   );
   test.groups.set('anna', ['staff']);
   t.match((await anna.get('/hub/spawn')).body, '>Start<');
+});
+
+t.test('groups are looked up once for all who wait for them, and for two users at a time', async (t) => {
+  const test = await openTest(t);
+  const users = [];
+  for (const name of ['anna', 'bob', 'cleo']) {
+    test.pam.passwords.set(name, 'right');
+    await logIn(test, name);
+    const user = await findUserByName(test.context.database, name);
+    if (user !== undefined) users.push(user);
+  }
+  const asked: string[] = [];
+  const answers: (() => void)[] = [];
+  const groupsOf = async ({ name }: { name: string }): Promise<string[]> => {
+    asked.push(name);
+    await new Promise<void>((resolve) => void answers.push(resolve));
+    return ['staff'];
+  };
+  const profiles = new Profiles(() => test.config, groupsOf, memoryLog());
+  const all = [...users, ...users].map((user) => profiles.of(user));
+  await until(() => asked.length === 2);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.same(asked, ['anna', 'bob']);
+  answers.shift()?.();
+  await until(() => asked.length === 3);
+  for (const answer of answers) answer();
+  for (const offered of await Promise.all(all)) t.equal(offered[0]?.name, 'staff');
+  t.same(asked, ['anna', 'bob', 'cleo']);
+  const [anna] = users;
+  if (anna === undefined) throw new Error('no user');
+  const later = profiles.of(anna);
+  await until(() => asked.length === 4);
+  for (const answer of answers) answer();
+  await later;
+});
+
+t.test('an open home page asks for no groups while there is nothing to start', async (t) => {
+  const test = await openTest(t);
+  const anna = await logIn(test, 'anna');
+  const failures = () => test.logLines.filter(({ message }) => message.startsWith('groups of a user')).length;
+  test.groups.set('anna', new Error('no answer from the directory'));
+  await anna.get('/hub/home');
+  t.equal(failures(), 1);
+  await anna.submit('/hub/spawn');
+  await until(() => test.context.servers.list().some(({ state }) => state.phase === 'ready'));
+  const before = failures();
+  t.match((await anna.get('/hub/home')).body, /Small[\s\S]*>Open</);
+  t.equal(failures(), before);
+  await anna.submit('/hub/stop');
+  const { body } = await anna.get('/hub/home');
+  t.ok(failures() > before);
+  t.match(body, '>Start<');
 });
 
 const CHOICES = `

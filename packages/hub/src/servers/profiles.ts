@@ -2,6 +2,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { asksForGroups, type OfferedChoice, type OfferedProfile, profilesOf } from '@metalhub/config/profile-access.js';
 import type { Config, OptionConfig } from '@metalhub/config/schema.js';
+import { createCallGate } from '@metalhub/systemd/call-gate.js';
 import type { User } from '../db/tables/users.js';
 
 /** Names of the groups that somebody is in, as they are now. @throws {MetalhubError} nobody knows */
@@ -31,6 +32,9 @@ export interface ChosenProfile {
   readonly choices: Choices;
 }
 
+/** A directory that does not answer keeps a thread for each: the database needs some of the pool, which has four. */
+const MAX_LOOK_UPS = 2;
+
 /** What was chosen the last time, or the first option. */
 export function chosenOption({ name, options }: OfferedChoice, before: Choices): OptionConfig | undefined {
   return options.find((option) => Object.hasOwn(before, name) && option.name === before[name]) ?? options[0];
@@ -45,6 +49,9 @@ export class Profiles {
   readonly #config: () => Config;
   readonly #groupsOf: GroupsOf;
   readonly #log: Log;
+  readonly #gate = createCallGate(MAX_LOOK_UPS);
+  /** Under way, by the number of the user. */
+  readonly #lookUps = new Map<number, Promise<readonly string[]>>();
 
   constructor(config: () => Config, groupsOf: GroupsOf, log: Log) {
     this.#config = config;
@@ -102,9 +109,15 @@ export class Profiles {
   }
 
   /** Whose groups cannot be looked up is in none. */
-  async #groups(user: User): Promise<readonly string[]> {
+  #groups(user: User): Promise<readonly string[]> {
+    const lookUp = this.#lookUps.get(user.id) ?? this.#lookUp(user).finally(() => this.#lookUps.delete(user.id));
+    this.#lookUps.set(user.id, lookUp);
+    return lookUp;
+  }
+
+  async #lookUp(user: User): Promise<readonly string[]> {
     try {
-      return await this.#groupsOf(user);
+      return await this.#gate.run(() => this.#groupsOf(user));
     } catch (err) {
       this.#log.warning('groups of a user could not be looked up', { user: user.name, err });
       return [];

@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { HubContext } from '../context.js';
 import { encodeUserName, findServerAddress } from '../names/server-url.js';
 import type { WantedProfile } from '../servers/profiles.js';
+import { isAtRest } from '../servers/server-state.js';
 import type { UserServer } from '../servers/user-server.js';
 import { findNextPath, nextQuery } from './next-url.js';
 import { renderHomePage } from './pages/home-page.js';
@@ -45,7 +46,8 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     if (request.headers[REFRESH_FIELD] === undefined) {
       for (const server of servers) context.servers.expectStart(server);
     }
-    const profiles = await context.profiles.of(user);
+    // What is offered matters for what can be started only, and may have to be asked of a directory.
+    const profiles = servers.some(({ state }) => isAtRest(state)) ? await context.profiles.of(user) : [];
     const views = servers.map((server) => serverView(server, context.config(), profiles, context.clock.nowMs()));
     return reply.type('text/html').send(
       renderHomePage({
