@@ -106,7 +106,7 @@ function lightness(page: Page): Promise<{ background: number; text: number }> {
 }
 
 /** A Jupyter that prints a line as long as it gets, then never answers. */
-async function useHangingServer(): Promise<void> {
+async function useHangingServer(keys = ''): Promise<void> {
   await machine.writeFile(
     '/opt/odd/python',
     `#!/bin/bash\nprintf 'x%.0s' {1..400}; echo\nexec sleep infinity\n`,
@@ -114,7 +114,7 @@ async function useHangingServer(): Promise<void> {
   );
   await machine.writeFile(
     CONFIG,
-    `${PAM_LOGIN}[server]\nstart_timeout_sec = 6\n[[profile]]\nname = "odd"\npython = "/opt/odd/python"\n`,
+    `${PAM_LOGIN}[server]\nstart_timeout_sec = 6\n${keys}[[profile]]\nname = "odd"\npython = "/opt/odd/python"\n`,
   );
   await machine.run(['hubctl', 'apply']);
 }
@@ -265,6 +265,38 @@ t.test('a long name does not push anything off a small screen', async (t) => {
   t.equal(await overflow(page), 0);
   t.ok(await page.getByRole('button', { name: 'Log out' }).isVisible());
   await screenshot(page, 'phone-long-name');
+  t.strictSame(complaints, []);
+  await context.close();
+});
+
+t.test('a list that is fetched again leaves the focus and an open log where they are', async (t) => {
+  await useHangingServer('named_limit = 1\n');
+  await machine.run(['hubctl', 'start', LONG_NAME, '--server=two']).catch(() => undefined);
+  const { context, page } = await visit();
+  await page.clock.install();
+  await logIn(page, LONG_NAME, 'correct horse');
+  const card = page.locator('[data-server=two]');
+  await card.getByText('Could not start').waitFor();
+  await card.locator('summary').click();
+  await card.getByRole('button', { name: 'Delete' }).focus();
+  const shown = await page.locator('#servers').elementHandle();
+  const fetchAgain = async (): Promise<void> => {
+    const asked = page.waitForRequest((request) => request.headers()['x-refresh'] !== undefined);
+    await page.clock.runFor(32_000);
+    await asked;
+  };
+  // It asks again only when it has dealt with the answer before.
+  for (let count = 0; count < 3; count++) await fetchAgain();
+  t.ok(await shown?.evaluate((element) => element.isConnected), 'nothing has changed, so nothing is replaced');
+  await machine.run(['hubctl', 'start', LONG_NAME]).catch(() => undefined);
+  await fetchAgain();
+  await page.waitForFunction((element) => element?.isConnected === false, shown);
+  t.ok(await card.locator('details').evaluate((details: HTMLDetailsElement) => details.open), 'the log is open');
+  const focused = await page.evaluate(() => ({
+    text: document.activeElement?.textContent,
+    server: document.activeElement?.closest<HTMLElement>('[data-server]')?.dataset['server'],
+  }));
+  t.strictSame(focused, { text: 'Delete', server: 'two' });
   t.strictSame(complaints, []);
   await context.close();
 });

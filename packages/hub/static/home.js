@@ -38,21 +38,41 @@ async function fetchAgain(shown) {
 function replace(shown, page) {
   const fresh = new DOMParser().parseFromString(page, 'text/html').getElementById('servers');
   const isSending = shown.querySelector('form[aria-busy="true"]') !== null;
-  if (fresh === null || isSending || withoutTokens(fresh) === withoutTokens(shown)) return;
-  const hadFocus = shown.contains(document.activeElement);
+  if (fresh === null || isSending || lastingMarkup(fresh) === lastingMarkup(shown)) return;
+  const focused = shown.contains(document.activeElement) ? placeOf(document.activeElement) : undefined;
+  const opened = [...shown.querySelectorAll('details[open]')].map(placeOf);
   shown.replaceWith(fresh);
   showLocalTimes(fresh);
-  const target = fresh.querySelector('.button, button');
-  if (hadFocus && target instanceof HTMLElement) target.focus();
+  for (const log of fresh.querySelectorAll('details')) log.open ||= opened.includes(placeOf(log));
+  for (const control of fresh.querySelectorAll('a, button, summary, pre')) {
+    // Never to another one: a key that is pressed just then would do something else.
+    if (control instanceof HTMLElement && placeOf(control) === focused) control.focus();
+  }
 }
 
 /**
- * The markup without what may differ in each answer.
+ * What an element of the list is for: the same in each answer.
+ * @param {Element | null} element
+ */
+function placeOf(element) {
+  const card = element?.closest('[data-server]');
+  const form = element?.closest('form');
+  const what = form?.getAttribute('action') ?? element?.getAttribute('href') ?? element?.localName;
+  return `${card?.getAttribute('data-server')} ${what}`;
+}
+
+/**
+ * The markup without what may differ in each answer, and what was done to it here.
  * @param {HTMLElement} element
  */
-function withoutTokens(element) {
+function lastingMarkup(element) {
   const copy = /** @type {HTMLElement} */ (element.cloneNode(true));
   for (const field of copy.querySelectorAll('input[name="csrf"]')) field.remove();
+  for (const log of copy.querySelectorAll('details')) log.open = false;
+  for (const time of copy.querySelectorAll('time')) {
+    time.textContent = '';
+    time.removeAttribute('title');
+  }
   return copy.innerHTML;
 }
 

@@ -72,7 +72,7 @@ ${csrfField(csrfToken)}${hiddenField('next', '')}
 }
 
 function renderCard(server: ServerView, of: FormBase): Html {
-  return html`<section class="card server">
+  return html`<section class="card server" data-server="${server.name}">
 <div class="card-head">
 <h2><bdi>${server.name === '' ? server.profileTitle : server.name}</bdi></h2>
 <p role="status">${renderState(server)}</p>
