@@ -31,6 +31,8 @@ async function makeFixture(
     };
   });
   t.teardown(() => test.close());
+  // It looks when it is told to, and not by itself in between.
+  test.context.culler.close();
   const anna = new Browser(test);
   await anna.logIn('anna', 'right');
   await anna.submit('/hub/spawn');
@@ -62,6 +64,7 @@ t.test('a server that nobody uses is stopped, and its page says why, also after 
   t.match(line, { level: 'notice', fields: { user: 'anna', unit: 'jupyter-anna.service', limitSec: 7200 } });
   await test.stop();
   await test.start();
+  test.context.culler.close();
   const ended = new Date(startedMs + 7_200_000).toISOString().slice(0, 16);
   for (const url of ['/hub/home', '/hub/spawn']) {
     const { body } = await anna.get(url);
@@ -110,6 +113,7 @@ t.test('R06: a hub that has just started stops nothing before the spawner says w
   await test.stop();
   await test.spawner.crash();
   await test.start();
+  test.context.culler.close();
   test.clock.pass(1000);
   await test.context.culler.look();
   t.equal(phase(), 'ready');

@@ -167,14 +167,15 @@ t.test('one that is deleted while its end is still looked into does not come bac
   test.proxy.isBusy = new Promise((resolve) => {
     letProxyAnswer = resolve;
   });
+  test.logs.lines = [{ time_ms: Date.now(), priority: 6, identifier: 'jupyter', message: 'bye' }];
+  const server = test.context.servers.list().find(({ name }) => name === 'gpu');
   const unit = test.spawner.units.get('anna:gpu');
   if (unit === undefined) throw new Error('no unit');
   test.spawner.change({ ...gone(unit), start_id: unit.start_id, active_state: 'failed', result: 'exit-code' });
   await until(() => phase('gpu') === 'failed');
   t.equal((await anna.submit('/hub/delete', { server: 'gpu' })).statusCode, 303);
   letProxyAnswer();
-  await until(() => test.logs.queries.length > 0);
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await until(() => server?.state.phase === 'failed' && server.state.failure.log_lines.length > 0);
   await test.stop();
   await test.start();
   t.equal(phase('gpu'), undefined);
