@@ -115,7 +115,8 @@ t.test('pipes carry everything, at once and to the end', async (t) => {
 });
 
 t.test('S12: a command ends with its caller, and what it left running ends with it', async (t) => {
-  const start = 'hubctl exec anna -- "$@" & caller=$!; until pgrep -fx "$*" >/dev/null; do sleep 0.05; done; ';
+  // A moment longer, until the caller knows that it runs.
+  const start = 'hubctl exec anna -- "$@" & caller=$!; until pgrep -fx "$*" >/dev/null; do sleep 0.05; done; sleep 1; ';
   const run = (then: string, ...words: string[]) => machine.exec(['bash', '-c', start + then, 'bash', ...words]);
   await run('kill -9 $caller', 'sleep', '301');
   await gone('sleep 301');
@@ -127,6 +128,28 @@ t.test('S12: a command ends with its caller, and what it left running ends with 
     'setsid sleep 304 & trap "" TERM HUP; setsid sleep 305 & until pgrep -fx "sleep 305"; do sleep 0.05; done',
   ]);
   await gone('sleep 30[45]');
+  t.equal(await leftovers(), '');
+});
+
+t.test('who leaves before the command has started leaves no repair behind', async (t) => {
+  const left = await machine.exec([
+    'bash',
+    '-c',
+    `
+    dir=/run/systemd/system/hub-fix-home@.service.d; mkdir -p $dir
+    printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/node -e "setInterval(Object, 1e6)"\\nSuccessExitStatus=TERM\\n' >$dir/hang.conf
+    systemctl daemon-reload
+    rm /var/lib/metalhub/spawner/homes/anna.json
+    state() { until [[ $(systemctl is-active hub-fix-home@anna) == "$1" ]]; do sleep 0.05; done; }
+    hubctl exec anna -- sleep 307 & caller=$!
+    state activating
+    kill -INT $caller; wait $caller; status=$?
+    state inactive
+    rm -r $dir; systemctl daemon-reload
+    exit $status`,
+  ]);
+  t.match(left, { code: 125 });
+  t.match(await exec(['true']), { code: 0 }, 'the next one repairs the home');
   t.equal(await leftovers(), '');
 });
 

@@ -53,12 +53,13 @@ export class RunningCommand {
     }
   }
 
-  /** Passes a signal on to all processes of the command. */
-  signal(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'SIGQUIT'): void {
+  /** Passes a signal on to all processes of the command. @returns whether there is a command yet */
+  signal(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'SIGQUIT'): boolean {
+    if (this.#id === undefined) return false;
     const { key } = this.#command;
     // It may just be ending, or the spawner be away.
-    if (this.#id !== undefined)
-      this.#spawner?.call('SignalCommand', { key, id: this.#id, signal }).catch(() => undefined);
+    this.#spawner?.call('SignalCommand', { key, id: this.#id, signal }).catch(() => undefined);
+    return true;
   }
 
   #onEvent({ event, id }: Event): void {

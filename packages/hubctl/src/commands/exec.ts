@@ -5,6 +5,8 @@ import { passStandardStreams } from '../standard-streams.js';
 import { claimedUser, EXIT_NOT_RUN, RunningCommand } from '../user-command.js';
 import { findUserKey } from '../user-key.js';
 
+const SIGNALS = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP'] as const;
+
 export const exec: Command = {
   name: 'exec',
   operands: ['user'],
@@ -44,18 +46,20 @@ export const exec: Command = {
   },
 };
 
-/** What would end hubctl is the command's to deal with; asked to end a second time, hubctl goes, and so does the command. */
+/**
+ * What would end hubctl is the command's to deal with; asked to end a second time, or before the command has started,
+ * hubctl goes, and so does the command.
+ */
 function passSignals(command: RunningCommand): () => void {
   let hasPassed = false;
-  const pass = (signal: NodeJS.Signals): void => {
-    if (signal === 'SIGINT' || signal === 'SIGQUIT') return command.signal(signal);
-    if (hasPassed) process.exit(EXIT_NOT_RUN);
-    hasPassed = true;
-    command.signal(signal === 'SIGHUP' ? 'SIGHUP' : 'SIGTERM');
+  const pass = (signal: (typeof SIGNALS)[number]): void => {
+    const isEnd = signal === 'SIGTERM' || signal === 'SIGHUP';
+    if (isEnd && hasPassed) process.exit(EXIT_NOT_RUN);
+    hasPassed ||= isEnd;
+    if (!command.signal(signal)) process.exit(EXIT_NOT_RUN);
   };
-  const signals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP'];
-  for (const signal of signals) process.on(signal, pass);
+  for (const signal of SIGNALS) process.on(signal, pass);
   return () => {
-    for (const signal of signals) process.off(signal, pass);
+    for (const signal of SIGNALS) process.off(signal, pass);
   };
 }
