@@ -181,10 +181,10 @@ class AdapterTest(LauncherCase):
 
     def test_who_has_the_port_in_the_programs_place_is_told_nothing(self):
         async def visit(is_trusted):
-            told = []
+            told = asyncio.get_running_loop().create_future()
 
             async def listen(reader, writer):
-                told.append(await reader.read())
+                told.set_result(await reader.read())
                 writer.close()
 
             path = str(self.dir / f"program-{is_trusted}")
@@ -196,14 +196,15 @@ class AdapterTest(LauncherCase):
                 writer.write(b"GET /?token=secret")
                 writer.write_eof()
                 await reader.read()
-            await asyncio.sleep(0.1)
-            for end in (writer, program, door):
-                end.close()
-            return told
+            try:
+                return await asyncio.wait_for(told, 30)
+            finally:
+                for end in (writer, program, door):
+                    end.close()
 
-        self.assertEqual(asyncio.run(visit(True)), [b"GET /?token=secret"])
+        self.assertEqual(asyncio.run(visit(True)), b"GET /?token=secret")
         with contextlib.redirect_stderr(io.StringIO()) as said:
-            self.assertEqual(asyncio.run(visit(False)), [b""])
+            self.assertEqual(asyncio.run(visit(False)), b"")
         self.assertIn("its port is somebody else's", said.getvalue())
 
     def test_what_cannot_be_executed_is_named(self):

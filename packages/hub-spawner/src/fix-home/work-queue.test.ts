@@ -34,8 +34,11 @@ async function startSlowTaker(t: Test, memory: SharedArrayBuffer) {
     /** @returns whether it came to its end */
     hasEnded: () =>
       new Promise<boolean>((resolve) => {
-        worker.once('exit', () => resolve(said.includes('ended')));
-        setTimeout(() => resolve(false), 2000);
+        const timer = setTimeout(() => resolve(false), 30_000);
+        worker.once('exit', () => {
+          clearTimeout(timer);
+          resolve(said.includes('ended'));
+        });
       }),
   };
 }
