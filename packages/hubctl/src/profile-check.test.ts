@@ -41,6 +41,11 @@ t.test('paths that are missing are problems, wherever they stand', async (t) => 
   t.same(await findingsOf(`${choice}environment = "/missing"`), [
     '! profile[0].choice[0].option[0].environment: /missing/bin/python does not exist',
   ]);
+  const program = 'command = ["/missing", "{socket}"]';
+  t.same(await findingsOf(`${choice}${program}\nroot_image = "/srv/root.raw"`), []);
+  t.same(await findingsOf(`root_directory = "/srv/root"\n${choice}${program}\nroot_directory = ""`), [
+    '! profile[0].choice[0].option[0].command[0]: /missing does not exist',
+  ]);
 });
 
 t.test('limits above the machine, groups that nobody has and open ports are warnings', async (t) => {

@@ -53,7 +53,8 @@ export async function checkProfiles(
     ];
     for (const [path, settings] of parts) {
       // In another root nothing of this machine is looked for.
-      const isElsewhere = Boolean(entry.root_directory || entry.root_image);
+      const { root_directory = entry.root_directory, root_image = entry.root_image } = settings;
+      const isElsewhere = Boolean(root_directory || root_image);
       findings.push(
         ...(isElsewhere ? [] : programFindings(path, settings, machine)),
         ...pathFindings(path, settings, machine),
