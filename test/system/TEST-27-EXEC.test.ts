@@ -141,7 +141,7 @@ t.test('who leaves before the command has started leaves no repair behind', asyn
     systemctl daemon-reload
     rm /var/lib/metalhub/spawner/homes/anna.json
     state() { until [[ $(systemctl is-active hub-fix-home@anna) == "$1" ]]; do sleep 0.05; done; }
-    hubctl exec anna -- sleep 307 & caller=$!
+    hubctl exec anna -- true & caller=$!
     state activating
     kill -INT $caller; wait $caller; status=$?
     state inactive
@@ -261,6 +261,8 @@ t.test('a terminal of the administrator is never given away', async (t) => {
     rows: 24,
   });
   await unitOf('sleep 307');
+  // Until hubctl knows that it runs.
+  await sleep(1000);
   interrupted.type('\x03');
   t.equal(await interrupted.ended, 130, 'Ctrl-C is the command’s');
 });

@@ -16,6 +16,7 @@ function input(changes: Partial<ServerUnitInput> = {}): ServerUnitInput {
     base: '/jupyter',
     credentialFile: '/run/metalhub-spawner/cred/anna/server.json',
     profile,
+    variant: { override: 'guests', choices: { size: 'small' } },
     timeouts: {
       start_timeout_sec: 60,
       stop_timeout_sec: 20,

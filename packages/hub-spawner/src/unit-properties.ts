@@ -23,8 +23,9 @@ import {
 import { hookProperties } from './hooks.js';
 import { limitProperties } from './limits.js';
 import { formatLimits, liveLimitsOf } from './live-limits.js';
+import { formatVariant, VARIANT_VARIABLE } from './profile-variant.js';
 import { PROGRAMS } from './sandbox.js';
-import type { SpawnerConfig, SpawnerProfile } from './spawner-config.js';
+import type { ProfileVariant, SpawnerConfig, SpawnerProfile } from './spawner-config.js';
 import { type UserUnitInput, userEnvironment, userUnitProperties } from './user-unit.js';
 
 export const LAUNCHER = `${PROGRAMS}/launcher.py`;
@@ -55,6 +56,8 @@ export interface ServerUnitInput extends UserUnitInput {
   readonly base: string;
   /** Root-only file with the token. */
   readonly credentialFile: string;
+  /** What was chosen in the profile. */
+  readonly variant: ProfileVariant;
   readonly timeouts: SpawnerConfig['server'];
   /** Also make the user's slice, one that ends with their last server. */
   readonly makesSlice: boolean;
@@ -105,7 +108,7 @@ function serviceProperties({ key, server, timeouts }: ServerUnitInput, socket: s
 }
 
 function commandProperties(input: ServerUnitInput): UnitProperty[] {
-  const { startId, base, credentialFile, profile, timeouts } = input;
+  const { startId, base, credentialFile, profile, variant, timeouts } = input;
   return [
     // What else a command says is in the credential: this line is the same for all of them.
     execStartEx(profile.command.length === 0 ? [profile.python, '-I', LAUNCHER] : [SYSTEM_PYTHON, '-I', ADAPTER]),
@@ -114,6 +117,7 @@ function commandProperties(input: ServerUnitInput): UnitProperty[] {
       ...userEnvironment(input),
       [START_ID_VARIABLE]: startId,
       [PROFILE_VARIABLE]: profile.name,
+      [VARIANT_VARIABLE]: formatVariant(variant),
       // For hooks.
       METALHUB_USER: input.key,
       METALHUB_SERVER: input.server,

@@ -3,9 +3,10 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import { commandUnit, type Key } from '@metalhub/base/names.js';
 import { MINUTE_MS } from '@metalhub/base/time.js';
 import type { SpawnerContext } from '../context.js';
-import { getProfile, type SpawnerProfile } from '../spawner-config.js';
+import type { SpawnerProfile } from '../spawner-config.js';
 import { publishAccount } from '../user-records.js';
 import { removeCommandFile, writeCommandFile } from './command-files.js';
+import { chooseProfile } from './command-profile.js';
 import { readCommand } from './command-state.js';
 import { type CommandStreams, commandProperties, commandSlice } from './command-unit.js';
 
@@ -14,7 +15,7 @@ const JOB_TIMEOUT_MS = 2 * MINUTE_MS;
 
 export interface CommandStart {
   readonly key: Key;
-  /** null: that of a server of the user which runs, else the first one. */
+  /** null: what a server of the user has which runs, else the first one. */
   readonly profile: string | null;
   readonly words: readonly string[];
   readonly streams: CommandStreams;
@@ -31,7 +32,7 @@ export interface StartedCommand {
  * Starts a command in a unit of its user, and returns once it is executed. A repair of the home before it may take long.
  *
  * @param signal ends the repair
- * @throws {MH_ERR_SPAWN_NO_LEASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_ACCOUNT} {MH_ERR_SPAWN_HOME} {MH_ERR_SPAWN_REPAIR} {MH_ERR_SPAWN_EXEC} {MH_ERR_BUSY}
+ * @throws {MH_ERR_SPAWN_NO_LEASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_CHOICE} {MH_ERR_SPAWN_ACCOUNT} {MH_ERR_SPAWN_HOME} {MH_ERR_SPAWN_REPAIR} {MH_ERR_SPAWN_EXEC} {MH_ERR_BUSY}
  */
 export async function startCommand(
   context: SpawnerContext,
@@ -40,7 +41,7 @@ export async function startCommand(
 ): Promise<StartedCommand> {
   const { key } = start;
   context.commands.requireRoom();
-  const profile = chooseProfile(context, start);
+  const profile = await chooseProfile(context, key, start.profile);
   // Noted before the lease is looked up: from then on it cannot be released.
   const leaveKey = context.keysInUse.enter(key);
   try {
@@ -59,14 +60,6 @@ export async function startCommand(
   } finally {
     leaveKey();
   }
-}
-
-/** @throws {MH_ERR_SPAWN_PROFILE} */
-function chooseProfile(context: SpawnerContext, { key, profile }: CommandStart): SpawnerProfile {
-  const config = context.readConfig();
-  const running = context.watch.list().find((server) => server.key === key && server.profile !== null)?.profile;
-  const usual = config.profile.find(({ name }) => name === running) ?? config.profile[0];
-  return getProfile(config, profile ?? usual?.name ?? 'default');
 }
 
 async function startUnit(

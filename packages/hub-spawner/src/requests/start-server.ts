@@ -166,7 +166,7 @@ async function startInHome(start: Start, isSuspect = false): Promise<{ status: S
 /** @param checkedAtMs `undefined`: the launcher shall not look into the home */
 async function startUnits(start: Start, checkedAtMs: number | undefined): Promise<ServerStatus> {
   const { context, params, id, lease, profile, config, run } = start;
-  const { key, server, start_id: startId, token, base_url } = params;
+  const { key, server, start_id: startId, token, base_url, override, choices } = params;
   const { default_url, root_dir, command } = profile;
   const credential = {
     token,
@@ -187,7 +187,10 @@ async function startUnits(start: Start, checkedAtMs: number | undefined): Promis
       const base = baseOf(base_url, server);
       await runStartJob(
         start,
-        serverUnits({ key, server, uid, startId, base, credentialFile, profile, timeouts, makesSlice }),
+        serverUnits({
+          ...{ key, server, uid, startId, base, credentialFile, profile, timeouts, makesSlice },
+          variant: { override, choices },
+        }),
       );
     } finally {
       context.slices.release(key);
