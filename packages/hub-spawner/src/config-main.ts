@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
-import { parseKey } from '@metalhub/base/names.js';
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@metalhub/config/load.js';
 import type { Config } from '@metalhub/config/schema.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
@@ -10,8 +9,7 @@ import { profileEntry } from './profile-entry.js';
 import { requireRootOwned } from './root-owned.js';
 import { serverEntry } from './server-entry.js';
 import { CONFIG_EXTRACT, type SpawnerConfig, spawnerConfigShape } from './spawner-config.js';
-import { renderUnit } from './unit-file.js';
-import { userUnitProperties } from './user-unit.js';
+import { profileUnits } from './unit-file.js';
 
 const EXIT_CONFIG = 78;
 
@@ -19,11 +17,11 @@ const EXIT_CONFIG = 78;
  * hub-spawner-config: run by hub-spawner.service before its start and at its reload, in the same sandbox. Checks who can
  * write the configuration, reads it, and hands the spawner's part over as JSON. A bad file leaves the old extract.
  *
- * With `--units` it only prints the sandbox of each profile as a unit file, for `hubctl config check`.
+ * With `--units` it only prints the sandboxes of profiles as unit files, for `hubctl config check`.
  */
 async function main(): Promise<void> {
   if (process.argv[2] === '--units') {
-    process.stdout.write(`${JSON.stringify(unitFiles())}\n`);
+    process.stdout.write(`${JSON.stringify(profileUnits(extractOf(loadConfig()).profile))}\n`);
     return;
   }
 
@@ -43,17 +41,6 @@ async function store(extract: string): Promise<void> {
     if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
     throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
   }
-}
-
-/** Of each profile as it stands in the file, by its name: what `systemd-analyze security` can judge. */
-function unitFiles(): Record<string, string> {
-  const { profile } = extractOf(loadConfig());
-  const [key, uid] = [parseKey('somebody'), 70_000];
-  return Object.fromEntries(
-    profile.map(({ name, settings }) => {
-      return [name, renderUnit(userUnitProperties({ key, uid, profile: { name, ...settings } }))];
-    }),
-  );
 }
 
 function extractOf({ accounts, server, profile }: Config): SpawnerConfig {

@@ -1,7 +1,7 @@
 import { parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
-import { testProfile } from './testing/profile.js';
-import { renderUnit } from './unit-file.js';
+import { extractOf, testProfile } from './testing/profile.js';
+import { profileUnits, renderUnit } from './unit-file.js';
 import { userUnitProperties } from './user-unit.js';
 
 function linesOf(keys: string): string[] {
@@ -27,4 +27,32 @@ t.test('the sandbox of a profile is written as a unit file has it', async (t) =>
     lines.some((line) => /MemoryMax|BindPaths|TemporaryFileSystem/.test(line)),
     'what is not judged is left out',
   );
+});
+
+t.test('overrides and options are judged, too, where their sandbox is another than the profile\u2019s', async (t) => {
+  const { profile } = extractOf(`
+    [[profile]]
+    name = "plain"
+    relax = ["realtime"]
+    [[profile.override]]
+    name = "debuggers"
+    groups = ["debuggers"]
+    relax = ["namespaces", "ptrace"]
+    [[profile.override]]
+    name = "rich"
+    groups = ["rich"]
+    memory_max = "8G"
+    [[profile.choice]]
+    name = "net"
+    title = "Network"
+    [[profile.choice.option]]
+    name = "off"
+    title = "Off"
+    network = "none"`);
+  const units = profileUnits(profile);
+  t.same(Object.keys(units), ['plain', 'plain/debuggers', 'plain/net/off']);
+  t.match(units['plain'], /RestrictNamespaces=yes/);
+  t.match(units['plain/debuggers'], /RestrictNamespaces=no/);
+  t.match(units['plain/net/off'], /PrivateNetwork=yes/);
+  t.notMatch(units['plain'], /PrivateNetwork/);
 });

@@ -1,6 +1,38 @@
+import { parseKey } from '@metalhub/base/names.js';
+import { mergeSettings } from '@metalhub/config/profile-settings.js';
 import type { UnitProperty } from '@metalhub/systemd/unit-property.js';
 import type { BusInput, Variant } from '@metalhub/systemd/variant.js';
+import type { ProfileChanges, ProfileEntry, ProfileSettings } from './profile-shape.js';
 import { ALL_NAMESPACES } from './sandbox.js';
+import { userUnitProperties } from './user-unit.js';
+
+/**
+ * Each profile as a unit file by its name; overrides and options, each laid over the profile by itself, by
+ * `profile/override` and `profile/choice/option` where their sandbox is another.
+ */
+export function profileUnits(profiles: readonly ProfileEntry[]): Record<string, string> {
+  const [key, uid] = [parseKey('somebody'), 70_000];
+  const units: Record<string, string> = {};
+  for (const { name, settings, overrides, choices } of profiles) {
+    const renderWith = (changes: ProfileChanges): string => {
+      const profile = { name, ...mergeSettings<ProfileSettings>(settings, changes) };
+      return renderUnit(userUnitProperties({ key, uid, profile }));
+    };
+    const plain = renderWith({});
+    units[name] = plain;
+    const variants = [
+      ...overrides.map((override) => [override.name, override.changes] as const),
+      ...choices.flatMap((choice) =>
+        choice.options.map((option) => [`${choice.name}/${option.name}`, option.changes] as const),
+      ),
+    ];
+    for (const [variant, changes] of variants) {
+      const text = renderWith(changes);
+      if (text !== plain) units[`${name}/${variant}`] = text;
+    }
+  }
+  return units;
+}
 
 /**
  * Properties as a unit file has them, so far as `systemd-analyze security` judges them: account, sandbox, devices,

@@ -9,14 +9,15 @@ export const EXPOSURE_LIMIT = 2;
 
 /** How much of the system a profile's servers could reach, 0 to 10, as `systemd-analyze security` says. */
 export interface Exposure {
+  /** Also `profile/override` and `profile/choice/option`, where their sandbox is another. */
   readonly profile: string;
   readonly exposure: number;
 }
 
-/** Of each profile in the configuration; nothing when it cannot be found out. */
-export function findExposures(): Exposure[] {
+/** Of each profile in the configuration; `undefined` when it cannot be found out. */
+export function findExposures(): Exposure[] | undefined {
   const { status, stdout } = spawnSync(process.execPath, [SPAWNER_CONFIG, '--units'], { encoding: 'utf8' });
-  if (status !== 0) return [];
+  if (status !== 0) return undefined;
   const units = JSON.parse(stdout) as Record<string, string>;
   const directory = mkdtempSync(join(tmpdir(), 'metalhub-exposure-'));
   try {

@@ -40,7 +40,9 @@ export const configCheck: Command = {
     for (const { isProblem, path, reason } of await checkProfiles(config, thisMachine(hasGroup))) {
       (isProblem ? problems : warnings).push(`${locateKey(sources, path)}: ${reason}`);
     }
-    const profiles = findExposures();
+    const exposures = findExposures();
+    if (exposures === undefined) warnings.push('hub-spawner-config cannot say how exposed profiles are');
+    const profiles = exposures ?? [];
     for (const { profile, exposure } of profiles) {
       if (exposure > EXPOSURE_LIMIT) {
         warnings.push(`profile ${profile}: exposure ${exposure} is above ${EXPOSURE_LIMIT} (systemd-analyze security)`);
