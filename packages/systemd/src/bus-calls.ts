@@ -18,6 +18,8 @@ export interface BusCall {
 /** The calls that wait for their reply, by serial number. Each ends exactly once. */
 export interface PendingCalls {
   wait(serial: number, call: BusCall): Promise<readonly BusValue[]>;
+  /** Whether it still waits. */
+  has(serial: number): boolean;
   /** Takes a method return or an error; one that nobody waits for (any more) is ignored. */
   answer(reply: IncomingHeader): void;
   rejectAll(error: unknown): void;
@@ -76,5 +78,5 @@ export function createPendingCalls(): PendingCalls {
     for (const { reject } of [...pending.values()]) reject(error);
   }
 
-  return { wait, answer, rejectAll };
+  return { wait, has: (serial) => pending.has(serial), answer, rejectAll };
 }

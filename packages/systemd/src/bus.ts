@@ -116,7 +116,7 @@ class BusConnection implements Bus {
     const message = encodeMessage({ ...call, type: MESSAGE_TYPE.methodCall, serial, flags: NO_AUTO_START });
     const reply = this.#pending.wait(serial, call);
     if (message.descriptors.length === 0) this.#write(message.bytes);
-    else void this.#writeWithDescriptors(message, Date.now() + call.timeoutMs); // it deals with its own failures
+    else void this.#writeWithDescriptors(message, serial); // it deals with its own failures
     return reply;
   }
 
@@ -129,10 +129,13 @@ class BusConnection implements Bus {
     this.#socket.write(bytes);
   }
 
-  /** Node's own writes and this one must not mix: it waits until Node has none, and gives Node what did not fit. */
-  async #writeWithDescriptors({ bytes, descriptors }: EncodedMessage, deadlineMs: number): Promise<void> {
+  /**
+   * Node's own writes and this one must not mix: it waits until Node has none, and gives Node what did not fit. A caller whose
+   * call has failed may close its descriptors: from then on their numbers may mean other files, and nothing is sent.
+   */
+  async #writeWithDescriptors({ bytes, descriptors }: EncodedMessage, serial: number): Promise<void> {
     try {
-      for (; Date.now() < deadlineMs && this.#state !== 'ended'; await sleep(RETRY_MS)) {
+      for (; this.#pending.has(serial); await sleep(RETRY_MS)) {
         const sent = this.#socket.writableLength > 0 ? 0 : sendDescriptors(this.#socket, bytes, descriptors);
         if (sent > 0 && sent < bytes.length) this.#socket.write(bytes.subarray(sent));
         if (sent > 0) return;

@@ -28,6 +28,8 @@ export interface FakeSystemd {
   changeOwner(): void;
   leaveBus(): void;
   dropConnections(): void;
+  /** Reads nothing until it is called again. */
+  setStuck(isStuck: boolean): void;
   close(): Promise<void>;
 }
 
@@ -106,6 +108,12 @@ export async function startFakeSystemd(socketPath: string): Promise<FakeSystemd>
     leaveBus: () => setOwner(''),
     dropConnections() {
       for (const socket of sockets) socket.destroy();
+    },
+    setStuck(isStuck) {
+      for (const socket of sockets) {
+        if (isStuck) socket.pause();
+        else socket.resume();
+      }
     },
     close() {
       for (const socket of sockets) socket.destroy();

@@ -1,13 +1,14 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { encodeMessage } from './bus-codec.js';
 import { type FakeSystemd, startFakeSystemd } from './fake-systemd.js';
 import { connectManager, type Manager } from './manager.js';
 import { requireJobDone } from './manager-jobs.js';
 import type { UnitChange } from './unit-events.js';
-import { bool, execStartEx, listen, u64 } from './unit-property.js';
+import { bool, descriptor, execStartEx, listen, str, u64 } from './unit-property.js';
 import { Variant } from './variant.js';
 
 const UNIT = 'jupyter-ada.service';
@@ -96,6 +97,21 @@ t.test('startTransientUnit', (t) => {
     await t.rejects(manager.startTransientUnit(UNIT, 'fail', [], [], { jobTimeoutMs: 30 }), {
       code: 'MH_ERR_SYSTEMD_TIMEOUT',
     });
+  });
+  t.test('sends no descriptor once the call has failed, whatever the clock says', async (t) => {
+    const { fake, manager } = await setUp(t, 300);
+    fake.setStuck(true);
+    // More than the socket takes: what has descriptors must wait behind it.
+    const large = manager.setUnitProperties(UNIT, true, [str('Description', 'x'.repeat(2 ** 22))]);
+    const start = manager.startTransientUnit(UNIT, 'fail', [descriptor('StandardInputFileDescriptor', 0)]);
+    const nowMs = Date.now();
+    t.intercept(Date, 'now', { value: () => nowMs - 3_600_000 });
+    const timedOut = { code: 'MH_ERR_SYSTEMD_TIMEOUT' };
+    await Promise.all([t.rejects(large, timedOut), t.rejects(start, timedOut)]);
+    fake.setStuck(false);
+    while (!fake.calls.includes('SetUnitProperties')) await sleep(20);
+    await sleep(200);
+    t.notOk(fake.calls.includes('StartTransientUnit'));
   });
   t.test('rejects a value that does not fit its type, and goes on', async (t) => {
     const { fake, manager } = await setUp(t);
