@@ -6,7 +6,8 @@ import type { Manager } from '@metalhub/systemd/manager.js';
 import type { HomePass } from '@metalhub/wire/spawner-admin.js';
 import type { FixHomeReport } from './fix-home/request.js';
 import { checkHome, type HomePlaces, type HomeTop, homePlaces, MAPPED_UID } from './home.js';
-import { fits, type HomeMarkers, markerOf } from './home-marker.js';
+import { fits, type HomeMarker, type HomeMarkers, markerOf } from './home-marker.js';
+import { createKeyCounter } from './key-counter.js';
 
 /** How systemd owns a home: it mounts what is nobody's with the ids mapped to the user's, or gives it to the user. */
 export type HomeKind = 'mapped' | 'owned';
@@ -72,7 +73,7 @@ export interface PrepareOptions {
 export function createHomeRepairs(options: RepairOptions): HomeRepairs {
   const { log, clock, manager, markers, ownerOf, findKind, runPass, placesOf = homePlaces } = options;
   const turns = new Map<Key, Promise<unknown>>();
-  const starts = new Map<Key, number>();
+  const starts = createKeyCounter();
 
   /** One after the other for each key. Who waits can leave the queue: then the action never runs. */
   function inTurn<T>(key: Key, signal: AbortSignal, action: () => Promise<T>): Promise<T> {
@@ -86,28 +87,11 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
     return result;
   }
 
-  function enterStart(key: Key): () => void {
-    starts.set(key, (starts.get(key) ?? 0) + 1);
-    return () => {
-      const left = (starts.get(key) ?? 1) - 1;
-      if (left > 0) starts.set(key, left);
-      else starts.delete(key);
-    };
-  }
-
   /** Whether a unit of the user's runs or is about to. The slice is there as long as any of them. */
   async function isBusy(key: Key): Promise<boolean> {
     if (starts.has(key)) return true;
     const rows = await manager.listUnitsByPatterns([], [userSlice(key)]);
     return rows.some(({ activeState }) => activeState !== 'inactive' && activeState !== 'failed');
-  }
-
-  async function whyRepair(key: Key, uid: number, top: HomeTop, isSuspect: boolean): Promise<string | undefined> {
-    if (isSuspect) return 'files of others were seen in it';
-    if (top.uid !== uid && top.uid !== MAPPED_UID) return `it belongs to uid ${top.uid}`;
-    const marker = await markers.find(key);
-    if (marker === undefined) return 'no complete pass over it is known';
-    return fits(marker, top, uid) ? undefined : 'it is not the directory that was looked at last';
   }
 
   /** The owner that everything in a home must have, so that systemd shows it to its user as theirs. */
@@ -156,15 +140,16 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
       inTurn(key, signal, async () => {
         const top = await checkHome(placesOf(key));
         const isNew = top === undefined || top.isNew;
-        const reason = isNew ? undefined : await whyRepair(key, uid, top, isSuspect);
-        let checkedAtMs = isNew ? undefined : (await markers.find(key))?.checked_at_ms;
+        const marker = isNew ? undefined : await markers.find(key);
+        const reason = isNew ? undefined : whyRepair(uid, top, marker, isSuspect);
+        let checkedAtMs = marker?.checked_at_ms;
         if (!isNew && reason !== undefined) {
           onRepair();
           log.info('repairing a home', { user: key, reason });
           checkedAtMs = (await pass(key, uid, top, { isCheck: false, signal })).report.begun_at_ms;
         }
         const startedMs = clock.nowMs();
-        const leave = enterStart(key);
+        const leave = starts.enter(key);
         return {
           checkedAtMs,
           async confirm() {
@@ -189,6 +174,13 @@ export function createHomeRepairs(options: RepairOptions): HomeRepairs {
         return { kind, pass: report.pass };
       }),
   };
+}
+
+function whyRepair(uid: number, top: HomeTop, marker: HomeMarker | undefined, isSuspect: boolean): string | undefined {
+  if (isSuspect) return 'files of others were seen in it';
+  if (top.uid !== uid && top.uid !== MAPPED_UID) return `it belongs to uid ${top.uid}`;
+  if (marker === undefined) return 'no complete pass over it is known';
+  return fits(marker, top, uid) ? undefined : 'it is not the directory that was looked at last';
 }
 
 function rejectedBy(signal: AbortSignal): Promise<never> {
