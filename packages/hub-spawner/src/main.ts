@@ -126,7 +126,7 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     manager,
     operations,
     watch: createServerWatch({ manager, log, onFailed }),
-    slices: createUserSlices(manager),
+    slices: createUserSlices({ manager, log }),
     commands: createCommandTable({ manager, log }),
     slots: createSlots(STARTS_AT_ONCE, STARTS_WAITING),
     leases,

@@ -1,6 +1,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Log } from '@metalhub/base/log.js';
 import { parseKey } from '@metalhub/base/names.js';
 import { findUnitOfPath, unitObjectPath } from '@metalhub/systemd/escape.js';
 import { startFakeSystemd } from '@metalhub/systemd/fake-systemd.js';
@@ -10,6 +11,11 @@ import t, { type Test } from 'tap';
 import { testProfile } from './testing/profile.js';
 import { createUserSlices } from './user-slices.js';
 
+const nothing = (): void => {};
+const log: Log = {
+  ...{ debug: nothing, info: nothing, notice: nothing, warning: nothing, error: nothing, critical: nothing },
+  child: () => log,
+};
 const INFINITY = 0xffff_ffff_ffff_ffffn;
 const profile = testProfile('memory_max = "4G"\ncpu_quota_percent = 200\ntasks_max = 100');
 
@@ -26,7 +32,7 @@ async function setUp(t: Test) {
     set.push(body);
     return {};
   });
-  return { fake, set, slices: createUserSlices(manager) };
+  return { fake, set, slices: createUserSlices({ manager, log }) };
 }
 
 t.test('a second server raises limits of the slice that are lower than its own, and lowers none', async (t) => {
@@ -53,6 +59,8 @@ t.test('a second server raises limits of the slice that are lower than its own, 
   Object.assign(present, { MemoryMax: INFINITY, MemoryHigh: INFINITY });
   await slices.raise(parseKey('anna'), profile);
   t.equal(set.length, 1, 'nothing to raise');
+  fake.answer('Get', () => ({ error: 'org.freedesktop.DBus.Error.Failed' }));
+  await t.resolves(slices.raise(parseKey('anna'), profile), 'the unit runs all the same');
 });
 
 t.test(

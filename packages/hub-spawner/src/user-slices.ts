@@ -1,3 +1,4 @@
+import type { Log } from '@metalhub/base/log.js';
 import { type Key, userSlice } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import { U64_INFINITY, u64 } from '@metalhub/systemd/unit-property.js';
@@ -14,15 +15,32 @@ export interface UserSlices {
   release(key: Key): void;
   /**
    * Lets the slice have what this profile may, when it has less: together the servers of a user have the most that one of
-   * their profiles allows. It falls back when the slice ends.
+   * their profiles allows. It falls back when the slice ends. It never rejects: the unit has started all the same.
    */
   raise(key: Key, profile: SpawnerProfile): Promise<void>;
   /** Lets the slice have the most that one of the user's services that run has now, which may be less than before. */
   fit(key: Key): Promise<void>;
 }
 
-export function createUserSlices(manager: Manager): UserSlices {
+export function createUserSlices({ manager, log }: { manager: Manager; log: Log }): UserSlices {
   const starts = new Map<Key, number>();
+
+  async function raise(key: Key, profile: SpawnerProfile): Promise<void> {
+    const slice = userSlice(key);
+    const present = await manager.unitProperties(slice, 'Slice', LIMITS);
+    const wanted = limitValues(profile);
+    const raised = LIMITS.flatMap((name) => {
+      const value = wanted[name];
+      const now = present[name];
+      if (value === undefined || typeof now !== 'bigint') return [];
+      const isWeight = name === 'CPUWeight' || name === 'IOWeight';
+      return value > (isWeight && now === U64_INFINITY ? USUAL_WEIGHT : now) ? [u64(name, value)] : [];
+    });
+    if (raised.length === 0) return;
+    const isRuntime = true;
+    await manager.setUnitProperties(slice, isRuntime, raised);
+  }
+
   return {
     async claim(key) {
       const { FragmentPath } = await manager.unitProperties(userSlice(key), 'Unit', ['FragmentPath']);
@@ -37,19 +55,11 @@ export function createUserSlices(manager: Manager): UserSlices {
       else starts.delete(key);
     },
     async raise(key, profile) {
-      const slice = userSlice(key);
-      const present = await manager.unitProperties(slice, 'Slice', LIMITS);
-      const wanted = limitValues(profile);
-      const raised = LIMITS.flatMap((name) => {
-        const value = wanted[name];
-        const now = present[name];
-        if (value === undefined || typeof now !== 'bigint') return [];
-        const isWeight = name === 'CPUWeight' || name === 'IOWeight';
-        return value > (isWeight && now === U64_INFINITY ? USUAL_WEIGHT : now) ? [u64(name, value)] : [];
-      });
-      if (raised.length === 0) return;
-      const isRuntime = true;
-      await manager.setUnitProperties(slice, isRuntime, raised);
+      try {
+        await raise(key, profile);
+      } catch (err) {
+        log.warning('limits of the slice are those of other units', { user: key, err });
+      }
     },
     async fit(key) {
       const rows = await manager.listUnitsByPatterns([], servicePatterns(key));

@@ -87,18 +87,9 @@ async function startUnit(
     } finally {
       slices.release(key);
     }
-    if (!makesSlice) await raiseLimits(context, key, profile);
+    if (!makesSlice) await slices.raise(key, profile);
   } finally {
     await removeCommandFile(unit);
-  }
-}
-
-/** The slice was made for another unit of the user, perhaps of a smaller profile. */
-async function raiseLimits({ slices, log }: SpawnerContext, key: Key, profile: SpawnerProfile): Promise<void> {
-  try {
-    await slices.raise(key, profile);
-  } catch (err) {
-    log.warning('limits of the slice are those of other units', { user: key, err });
   }
 }
 

@@ -196,19 +196,10 @@ async function startUnits(start: Start, checkedAtMs: number | undefined): Promis
       context.slices.release(key);
     }
     const status = await confirmStarted(start);
-    if (!makesSlice) await raiseLimits(start);
+    if (!makesSlice) await context.slices.raise(key, profile);
     return status;
   } finally {
     await removeCredential(id);
-  }
-}
-
-/** The slice was made for another server of the user, perhaps of a smaller profile. */
-async function raiseLimits({ context, params, profile }: Start): Promise<void> {
-  try {
-    await context.slices.raise(params.key, profile);
-  } catch (err) {
-    context.log.warning('limits of the slice are those of other servers', { user: params.key, err });
   }
 }
 
