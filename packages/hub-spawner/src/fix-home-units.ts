@@ -6,6 +6,7 @@ import { type Key, privateHomePath } from '@metalhub/base/names.js';
 import { DAY_MS, MINUTE_MS } from '@metalhub/base/time.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
+import { CLD_EXITED } from './commands/command-state.js';
 import { type FixHomeReport, type FixHomeRequest, fixHomeReportPath, fixHomeReportShape } from './fix-home/request.js';
 import type { HomeKind, PassRequest } from './home-repair.js';
 import { RUNTIME_DIRECTORY } from './spawner-config.js';
@@ -16,8 +17,6 @@ const KIND_UNIT = 'hub-home-kind.service';
 /** Of its grep. */
 const EXIT_MAPPED = 0;
 const EXIT_NOT_MAPPED = 1;
-/** Of `ExecMainCode`: the process has ended by itself. @see waitid(2) */
-const CLD_EXITED = 1;
 /** One that an earlier process of ours began may be under way. */
 const ATTEMPTS = 2;
 

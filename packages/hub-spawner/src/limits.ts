@@ -9,7 +9,7 @@ export const LIMITS = [
 ] as const;
 export type LimitName = (typeof LIMITS)[number];
 
-const USEC_PER_SEC = 1_000_000n;
+export const USEC_PER_SEC = 1_000_000n;
 /** What systemd takes for a weight that is not set. */
 export const USUAL_WEIGHT = 100n;
 

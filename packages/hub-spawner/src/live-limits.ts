@@ -1,14 +1,12 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { U64_INFINITY } from '@metalhub/systemd/unit-property.js';
 import type { ServerLimits } from '@metalhub/wire/spawner.js';
-import { limitValues } from './limits.js';
+import { limitValues, USEC_PER_SEC } from './limits.js';
 import type { SpawnerConfig, SpawnerProfile } from './spawner-config.js';
 
 /** Limits that are changed while a server runs. */
 export const LIVE_LIMITS = ['MemoryMax', 'MemoryHigh', 'CPUQuotaPerSecUSec', 'TasksMax'] as const;
 export type LimitValues = Readonly<Record<(typeof LIVE_LIMITS)[number], bigint>>;
-
-const USEC_PER_SEC = 1_000_000n;
 
 /** What a profile gives of them; infinity where it says nothing. */
 export function liveLimitsOf(profile: SpawnerProfile): LimitValues {

@@ -21,7 +21,7 @@ import {
   u64,
 } from '@metalhub/systemd/unit-property.js';
 import { hookProperties } from './hooks.js';
-import { limitProperties } from './limits.js';
+import { limitProperties, USEC_PER_SEC } from './limits.js';
 import { formatLimits, liveLimitsOf } from './live-limits.js';
 import { formatVariant, VARIANT_VARIABLE } from './profile-variant.js';
 import { PROGRAMS } from './sandbox.js';
@@ -45,8 +45,6 @@ const STOP_AHEAD_SEC = 3;
 
 /** What the unit was started with; see live-limits.ts. */
 export const LIMITS_VARIABLE = 'METALHUB_LIMITS';
-
-const USEC_PER_SEC = 1_000_000n;
 
 export interface ServerUnitInput extends UserUnitInput {
   readonly server: ServerName;

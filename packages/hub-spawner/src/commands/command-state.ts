@@ -13,7 +13,8 @@ export interface CommandState {
   readonly result: string;
 }
 
-const CLD_EXITED = 1;
+/** Of `ExecMainCode`: the process has ended by itself. @see waitid(2) */
+export const CLD_EXITED = 1;
 const SIGNALLED = 128;
 const SIGTERM = 15;
 
