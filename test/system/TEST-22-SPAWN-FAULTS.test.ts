@@ -13,9 +13,22 @@ stop_timeout_sec = 2
 [[profile]]
 name = "default"
 
-${['hang', 'exits', 'loud', 'absent', 'bare', 'old', 'notexec']
+${['hang', 'stays', 'exits', 'loud', 'absent', 'bare', 'old', 'notexec']
   .map((name) => `[[profile]]\nname = "${name}"\npython = "/opt/test/${name}/bin/python"\n`)
   .join('\n')}`;
+
+/** Takes three seconds to be ready, and as long as it may to end. */
+const STAYS = `#!/usr/bin/python3 -I
+import os, signal, socket, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+time.sleep(3)
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+while True:
+    signal.pause()
+`;
+/** systemd itself may take its time to come back to the bus; longer than a request waits for it. */
+const BUS_IS_BACK =
+  "timeout 60 sh -c 'until busctl --auto-start=no status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done'";
 
 t.setTimeout(600_000);
 
@@ -25,6 +38,7 @@ let spawner: SpawnerClient;
 t.before(async () => {
   machine = await bootMachine({ image: 'jupyter' });
   await machine.writeFile(CONFIG, PROFILES);
+  await machine.writeFile('/opt/test/stays/bin/python', STAYS, 0o755);
   await machine.shell(`
     program() { mkdir -p "/opt/test/$1/bin"; printf '#!/bin/sh\\n%s\\n' "$2" > "/opt/test/$1/bin/python"; chmod 755 "/opt/test/$1/bin/python"; }
     program hang 'exec sleep 1000'
@@ -238,9 +252,7 @@ t.test('S09: restarts of the bus and of systemd, and reloads of its units, are s
   for (const command of [
     'systemctl daemon-reexec',
     'for i in $(seq 5); do systemctl daemon-reload; done',
-    // systemd itself may take its time to come back to the bus; longer than a request waits for it.
-    `systemctl restart dbus.service
-     timeout 60 sh -c 'until busctl --auto-start=no status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done'`,
+    `systemctl restart dbus.service; ${BUS_IS_BACK}`,
   ]) {
     await machine.shell(command);
     t.same(await listed(), before, command);
@@ -250,6 +262,29 @@ t.test('S09: restarts of the bus and of systemd, and reloads of its units, are s
     await spawner.call('StopServer', { key, server });
   }
 });
+
+t.test(
+  'S09: a bus that is restarted or killed in the middle of a start, then of a stop, changes neither',
+  async (t) => {
+    const { key, server } = startParams('midway');
+    for (const command of ['systemctl restart dbus.service', 'systemctl kill --signal=KILL dbus.service']) {
+      const breakBus = (): Promise<string> => machine.shell(`${command}; ${BUS_IS_BACK}`);
+      let broken: Promise<string> | undefined;
+      const onEvent = ({ stage }: { stage: string }): void => {
+        if (stage === 'waiting') broken = breakBus();
+      };
+      const started = await spawner.call('StartServer', startParams('midway', { profile: 'stays' }), { onEvent });
+      t.ok(broken, 'it was in the middle');
+      await broken;
+      t.equal(started.active_state, 'active', command);
+      const shown = await machine.run(['systemctl', 'show', '-P', 'InvocationID', 'jupyter-midway.service']);
+      t.equal(shown.trim(), started.invocation_id, 'the one that was being started');
+      const [stopped] = await Promise.all([spawner.call('StopServer', { key, server }), breakBus()]);
+      t.equal(stopped.active_state, 'inactive', command);
+      t.equal(await unitsOf('midway'), '');
+    }
+  },
+);
 
 t.test('a reload with a bad configuration keeps the old one; with a good one the next start has it', async (t) => {
   await machine.writeFile(CONFIG, `${PROFILES}\n[servr]\nx = 1\n`);
@@ -333,7 +368,7 @@ t.test(
   async () => {
     await machine.assertCleanJournal([
       /hub-spawner .*(did not start|configuration refused|server failed|connection refused|home is not noted)/,
-      /systemd \[(jupyter-(exits|loud|absent|notexec|bare|old|nolab|hang|halt|hides|orphan|left|homeless)|hub-spawner)\.service\]/,
+      /systemd \[(jupyter-(exits|loud|absent|notexec|bare|old|nolab|hang|halt|hides|orphan|left|homeless|midway)|hub-spawner)\.service\]/,
     ]);
   },
 );
