@@ -14,7 +14,7 @@ export const JUPYTERHUB_UNIT = 'bench-jupyterhub.service';
  * of systemd-run, and the hub then asks the server's port again and again until it answers.
  */
 const CONFIG = `
-import asyncio, os
+import asyncio, json, os
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import random_port
 
@@ -32,7 +32,7 @@ class UnitSpawner(Spawner):
         file = f'/run/bench-{self.user.name}.env'
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w') as environment:
             for name, value in self.get_env().items():
-                environment.write(f'{name}="{value}"\\n')
+                environment.write(f'{name}={json.dumps(value)}\\n')
         home = f'bench/home/{self.user.name}'
         properties = [f'StateDirectory={home}', f'WorkingDirectory=/var/lib/{home}', f'EnvironmentFile={file}', 'DynamicUser=yes',
                       'PrivateTmp=yes', 'PrivateDevices=yes', 'ProtectHome=yes', 'NoNewPrivileges=yes', 'KillMode=mixed']
