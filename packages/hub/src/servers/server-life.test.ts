@@ -163,6 +163,28 @@ t.test('R06: a spawner that is killed during a start is asked again with the sam
   t.equal(ids[0], ids[1]);
 });
 
+t.test('R06: a spawner that is killed during a stop, also that of a start, is asked again', async (t) => {
+  const fixture = await openWithAnna(t);
+  const { test, anna, phase } = fixture;
+  for (const isReady of [false, true]) {
+    const before = test.spawner.count('StopServer');
+    test.spawner.onStop = async () => {
+      if (test.spawner.count('StopServer') === before + 1) await new Promise(() => undefined);
+    };
+    if (!isReady) test.spawner.onStart = () => new Promise(() => undefined);
+    else test.spawner.onStart = async (request, peer) => peer.run(request);
+    await anna.submit('/hub/spawn');
+    await until(() => (isReady ? phase() === 'ready' : test.spawner.count('StartServer') === 1));
+    const stopped = anna.submit('/hub/stop');
+    await until(() => test.spawner.count('StopServer') === before + 1);
+    await test.spawner.crash();
+    await test.spawner.open();
+    await stopped;
+    t.equal(phase(), 'stopped', 'and not failed');
+    t.equal(test.spawner.units.size, 0);
+  }
+});
+
 t.test('R06: what happened while the spawner was away is seen afterwards', async (t) => {
   const fixture = await openWithAnna(t);
   const { test, phase } = fixture;

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { type ServerName, serverId, serviceUnit } from '@metalhub/base/names.js';
-import { MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
+import { MINUTE_MS } from '@metalhub/base/time.js';
 import type { RouteRequest } from '@metalhub/wire/proxy-api.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
 import { type Failure, type OwnEnd, type StoredServer, storeServer } from '../db/tables/servers.js';
 import type { User } from '../db/tables/users.js';
 import { serverPath } from '../names/server-url.js';
 import type { ProgressEvent } from '../web/pages/views.js';
-import { askToStart, isLost } from './ask-spawner.js';
+import { askToStart, askToStop, isLost } from './ask-spawner.js';
 import { endOf, explainsItself, failureOf, lastLinesOf, NO_LINES, withLastLines } from './failure.js';
 import type { LifeSpan } from './life-span.js';
 import type { ChosenProfile, Remembered } from './profiles.js';
@@ -315,20 +315,19 @@ export class UserServer {
   }
 
   async #runStop(own: OwnEnd | undefined): Promise<void> {
-    const { spawner, routes, config, log } = this.#services;
+    const { routes, log } = this.#services;
     const starting = this.#state.phase === 'spawn' ? this.#starting : undefined;
     this.#apply({ type: 'stop-requested' });
     if (this.#state.phase !== 'stop') return;
     this.#cancel.abort(new MetalhubError('MH_ERR_SPAWN_CANCELLED'));
     const { startId } = this.#state.run;
     const ref = { key: this.user.key, server: this.name };
-    const timeoutMs = (config().server.stop_timeout_sec + 30) * SECOND_MS;
     // The way goes first: nobody is sent to a server that is ending, and its open pages learn of it at once.
     await routes.withdraw(this.path).catch(() => routes.request());
     try {
-      await spawner.stopServer(ref, timeoutMs);
+      await askToStop(this.#services, ref);
       // The request to start may have arrived after the one to stop.
-      if ((await starting) === true) await spawner.stopServer(ref, timeoutMs);
+      if ((await starting) === true) await askToStop(this.#services, ref);
     } catch (error) {
       this.#apply({ type: 'stop-failed' });
       this.#apply({ type: 'caller-lost', startId });
