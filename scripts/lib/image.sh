@@ -16,7 +16,7 @@ FRONT="$JUPYTER nginx-light apache2"
 BUILDER="$BARE nodejs npm libnode-dev libsqlite3-dev node-gyp build-essential python3 debhelper devscripts lintian fakeroot dpkg-dev
   apt-utils gnupg shellcheck systemd-container mmdebstrap man-db git openssl openssh-client acl chromium fonts-dejavu-core
   jupyterlab python3-ipykernel python3-psutil libpam0g libsystemd0 libnss-systemd util-linux xz-utils zstd
-  bash-completion file less"
+  bash-completion file less strace"
 # Debian 12, with systemd 252: what must hold on an older systemd is who owns homes, and how units behave. The Node that we need
 # is newer than its own, and comes from npm; there is no JupyterLab, tests bring a stub.
 BOOKWORM="$BARE libnss-systemd libsystemd0 python3 util-linux acl"

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { createUser, installDeb } from '../lib/deb.js';
+import { DiskFault } from '../lib/disk-fault.js';
 import { HostCgroup } from '../lib/host-cgroup.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { type Outcome, outcomeOf, press, start, unitProperty, until } from '../lib/server-start.js';
@@ -112,25 +113,83 @@ t.test('R07: while the proxy cannot store, a logout ends what is open, and Stop 
   await press(other, 'stop');
 });
 
+/** Asks the route API. @returns its answer, and behind it the status */
+async function route(method: 'POST' | 'DELETE', name: string): Promise<string> {
+  const target = '{"target":"unix+http://%2Frun%2Fmetalhub%2Fservers%2Fx.sock"}';
+  const body = method === 'POST' ? ['-H', 'content-type: application/json', '-d', target] : [];
+  const curl = ['curl', '-sS', '--unix-socket', '/run/metalhub/proxy.sock', '-w', '%{http_code}', '-X', method];
+  return machine.run([...curl, ...body, `http://proxy/api/routes/services/${name}/`]);
+}
+
 t.test('R07: without inodes it is as without space', async (t) => {
   await machine.run(['rm', '-f', `${PROXY_STATE}/state.journal`]);
   const used = (await machine.run(['df', '--output=iused', PROXY_STATE])).split('\n')[1]?.trim();
   await machine.run(['mount', '-o', `remount,nr_inodes=${used}`, PROXY_STATE]);
-  const route = [
-    '-H',
-    'content-type: application/json',
-    '-d',
-    '{"target":"unix+http://%2Frun%2Fmetalhub%2Fservers%2Fx.sock"}',
-  ];
-  const curl = ['curl', '-sS', '--unix-socket', '/run/metalhub/proxy.sock', '-w', '%{http_code}'];
-  const add = (): Promise<string> => machine.run([...curl, ...route, 'http://proxy/api/routes/services/x/']);
-  t.match(await add(), /ENOSPC: no space left on device.*5\d\d$/s);
+  t.match(await route('POST', 'x'), /ENOSPC: no space left on device.*5\d\d$/s);
   t.notMatch(await machine.run(['hubctl', 'routes', '--json']), '/services/x/', 'no half-made route');
   t.equal((await anna.request('/user/anna/api/status')).status, 200, 'what runs goes on');
   await machine.run(['mount', '-o', 'remount,nr_inodes=1000', PROXY_STATE]);
-  t.match(await add(), /201$/);
-  await machine.run([...curl, '-X', 'DELETE', 'http://proxy/api/routes/services/x/']);
+  t.match(await route('POST', 'x'), /201$/);
+  await route('DELETE', 'x');
 });
+
+t.test(
+  'R07: a proxy whose disk answers EIO refuses routes with the reason, takes away at once, and goes on by itself',
+  { skip: DiskFault.missing() },
+  async (t) => {
+    t.match(await route('POST', 'before'), /201$/);
+    t.match(await route('POST', 'gone'), /201$/);
+    const pid = await unitProperty(machine, 'hub-proxy.service', 'MainPID');
+    const fault = await DiskFault.start(machine, 'hub-proxy.service');
+    t.teardown(() => fault.end());
+    const refused = await route('POST', 'refused');
+    t.match(refused, /EIO: i\/o error.*503$/s);
+    t.match(refused, /journalctl -k/);
+    t.match(await route('DELETE', 'gone'), /503$/);
+    const listed = await machine.run(['hubctl', 'routes', '--json']);
+    t.match(listed, '/services/before/');
+    t.notMatch(listed, /gone|refused/, 'neither a half-made route, nor one that was taken away');
+    t.equal((await anna.request('/user/anna/api/status')).status, 200, 'what runs goes on');
+    await fault.end();
+    t.match(await route('POST', 'after'), /201$/);
+    t.equal(await unitProperty(machine, 'hub-proxy.service', 'MainPID'), pid, 'it never ended');
+    await machine.run(['systemctl', 'restart', 'hub-proxy.service']);
+    const kept = await machine.run(['hubctl', 'routes', '--json']);
+    for (const name of ['before', 'after']) t.match(kept, `/services/${name}/`);
+    t.notMatch(kept, /gone|refused/);
+    for (const name of ['before', 'after']) await route('DELETE', name);
+  },
+);
+
+t.test(
+  'R07: a hub whose disk answers EIO refuses what it cannot keep, shows what it has, and goes on by itself',
+  { skip: DiskFault.missing() },
+  async (t) => {
+    const carl = new Visitor();
+    await carl.logIn('carl', 'correct horse');
+    const csrf = fieldOf((await carl.navigate('/hub/home')).text, 'csrf');
+    const pid = await unitProperty(machine, 'hub.service', 'MainPID');
+    const fault = await DiskFault.start(machine, 'hub.service');
+    t.teardown(() => fault.end());
+    const bert = new Visitor();
+    const login = await bert.logIn('bert', 'correct horse');
+    t.equal(login.response.status, 503);
+    t.match(login.text, /the disk reports an error/);
+    const refused = await carl.submit('/hub/spawn', { csrf, next: '', server: '' });
+    t.equal(refused.response.status, 503);
+    t.match(refused.text, /the disk reports an error/);
+    t.notOk(await isRunning('carl'));
+    t.equal((await anna.navigate('/hub/home')).response.status, 200, 'what it has can be seen');
+    t.equal((await anna.request('/user/anna/api/status')).status, 200, 'what runs goes on');
+    await fault.end();
+    t.equal((await bert.logIn('bert', 'correct horse')).path, '/hub/home');
+    t.match(await start(carl, 'carl'), { ready: true });
+    await press(carl, 'stop');
+    t.equal(await unitProperty(machine, 'hub.service', 'MainPID'), pid, 'it never ended');
+    const check = `import sqlite3; print(sqlite3.connect("file:${STATE}/hub/hub.sqlite?mode=ro", uri=True).execute("PRAGMA integrity_check").fetchone()[0])`;
+    t.equal(await machine.run(['python3', '-c', check]), 'ok\n');
+  },
+);
 
 t.test(
   'R07: without a task for its server a start fails with the reason, and nothing stays',

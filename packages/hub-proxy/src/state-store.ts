@@ -223,11 +223,10 @@ export class StateStore {
   #notStored(cause: unknown): MetalhubError {
     // Without the call and the name of a temporary file, which say nothing to whoever reads this on a page.
     const [reason = ''] = errorText(cause).split(',');
-    return new MetalhubError('MH_ERR_PROXY_STATE', {
-      details: { reason },
-      hint: `check space and permissions of ${dirname(this.#path)}`,
-      cause,
-    });
+    const place = dirname(this.#path);
+    const isBroken = systemErrorCode(cause) === 'EIO';
+    const hint = isBroken ? `look at the disk of ${place}: journalctl -k` : `check space and permissions of ${place}`;
+    return new MetalhubError('MH_ERR_PROXY_STATE', { details: { reason }, hint, cause });
   }
 }
 
