@@ -108,6 +108,8 @@ const extras = [
   'packages/hub-spawner/launcher/launcher.py',
   'packages/hub-spawner/launcher/activity.py',
   'packages/hub-spawner/launcher/adapter.py',
+  'packages/hub-spawner/launcher/activate.py',
+  'packages/hub-spawner/launcher/kernels.py',
   'packages/hub-spawner/launcher/run-command',
   'packages/hub-proxy/hub-proxy-stop',
 ];

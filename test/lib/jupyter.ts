@@ -130,8 +130,13 @@ print(json.dumps({"code": result.returncode, "output": result.stdout}))`,
     return JSON.parse(printed.split('\n').at(-1) ?? '');
   }
 
-  async #startKernel(): Promise<string> {
-    const answer = await this.request('api/kernels', { method: 'POST', body: { name: 'python3' } });
+  /** Has the following calls run in a new kernel of this name. */
+  async useKernel(name: string): Promise<void> {
+    this.#kernel = await this.#startKernel(name);
+  }
+
+  async #startKernel(name = 'python3'): Promise<string> {
+    const answer = await this.request('api/kernels', { method: 'POST', body: { name } });
     if (answer.status !== 201) throw new Error(`no kernel: ${answer.status} ${answer.text}`);
     return JSON.parse(answer.text).id;
   }

@@ -30,7 +30,9 @@ export async function connectSpawnerAdmin(machine: Machine): Promise<WireClient<
 /** A start of the default profile. Token and start id are told apart by the key. */
 export function startParams(
   key: string,
-  changes: Partial<Record<Exclude<keyof StartParams, 'choices'>, string> & Pick<StartParams, 'choices'>> = {},
+  changes: Partial<
+    Record<Exclude<keyof StartParams, 'choices' | 'kernels'>, string> & Pick<StartParams, 'choices' | 'kernels'>
+  > = {},
 ): StartParams {
   const server = changes.server ?? '';
   const params = {

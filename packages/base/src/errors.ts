@@ -35,6 +35,7 @@ export const ERROR_MESSAGES = {
   MH_ERR_SPAWN_NAME: 'not a valid {what}',
   MH_ERR_SPAWN_PROFILE: 'no such profile: {profile}',
   MH_ERR_SPAWN_CHOICE: 'profile {profile} has no {choice} to choose',
+  MH_ERR_SPAWN_KERNEL: 'no such kernel: {kernel}',
   MH_ERR_SPAWN_MOUNT: '{path}, which the profile mounts, is not there',
   MH_ERR_SPAWN_IDENTITY: 'key {key} is leased to another identity',
   MH_ERR_SPAWN_ACCOUNT: 'account {account} belongs to something else on this machine',

@@ -1,6 +1,7 @@
 import { isRange } from './address-range.js';
 import { basePathMistake } from './base-path.js';
 import { parseBytes } from './bytes.js';
+import { checkKernels } from './kernel-rules.js';
 import { checkProfiles } from './profile-rules.js';
 import type { Config } from './schema.js';
 
@@ -17,6 +18,7 @@ export function checkConsistency(config: Config, refuse: Refuse): void {
     refuse(['accounts', 'uid_max'], `must not be less than accounts.uid_min (${config.accounts.uid_min})`);
   }
   checkProfiles(config, refuse);
+  checkKernels(config, refuse);
   const ceiling = parseBytes(config.server.memory_ceiling);
   if (ceiling !== undefined && (ceiling < 64 * 2 ** 20 || ceiling > 2 ** 50)) {
     refuse(['server', 'memory_ceiling'], 'must lie between 64M and 1024T');

@@ -51,9 +51,9 @@ t.test('a profile with everything is accepted, and its parts have no defaults of
     },
   ]);
   t.match(profile[0], { network: 'full', python: '/usr/bin/python3', mounts: [{ target: '', write: false }, {}] });
-  t.same(profile[0]?.override, [{ name: 'staff', users: [], groups: ['staff'], memory_max: '32G' }]);
+  t.same(profile[0]?.override, [{ name: 'staff', users: [], groups: ['staff'], roles: [], memory_max: '32G' }]);
   const [option] = profile[0]?.choice[0]?.option ?? [];
-  t.same(option, { name: 'small', title: 'Small', allow: { users: [], groups: [] }, memory_max: '2G' });
+  t.same(option, { name: 'small', title: 'Small', allow: { users: [], groups: [], roles: [] }, memory_max: '2G' });
 });
 
 t.test('S03: a mistake is named by line and key, also in what lies within a profile', async (t) => {

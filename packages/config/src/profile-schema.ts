@@ -1,6 +1,6 @@
 import { type TOptional, type TProperties, type TSchema, Type } from '@sinclair/typebox';
 import { SETTINGS } from './profile-settings-schema.js';
-import { allowTable, closed, IDLE_TIMEOUT, lifeLimit, MAX_AGE, nameList } from './schema-parts.js';
+import { closed, IDLE_TIMEOUT, lifeLimit, MAX_AGE, nameList, offerTable, roleList } from './schema-parts.js';
 
 const NAME = '^[a-z0-9][a-z0-9_-]{0,62}$';
 const shortName = (description: string, example: string) =>
@@ -27,6 +27,7 @@ export const overrideSchema = Type.Object(
     name: shortName('Short name, unique in the profile.', 'staff'),
     users: nameList('Login names.'),
     groups: nameList('Groups of the machine, standing for their members.'),
+    roles: roleList('Roles in the hub, as in allow.'),
     ...CHANGES,
   },
   closed,
@@ -36,7 +37,7 @@ export const optionSchema = Type.Object(
   {
     name: shortName('Short name, unique in the choice.', 'large'),
     title: Type.String({ minLength: 1, maxLength: 200, examples: ['8 GB'], description: 'What users see.' }),
-    allow: allowTable('Who may take it. Everybody who may use the profile when empty.'),
+    allow: offerTable('Who may take it. Everybody who may use the profile when empty.'),
     ...CHANGES,
   },
   closed,
@@ -62,7 +63,7 @@ export const profileSchema = Type.Object(
     name: shortName('Short name, unique.', 'default'),
     title: Type.String({ default: 'JupyterLab', minLength: 1, maxLength: 200, description: 'What users see.' }),
     description: Type.String({ default: '', maxLength: 1000, description: 'A sentence for users, below the title.' }),
-    allow: allowTable('Who may use it. Everybody who may log in when empty.'),
+    allow: offerTable('Who may use it. Everybody who may log in when empty.'),
     idle_timeout_sec: Type.Optional(lifeLimit(`${IDLE_TIMEOUT} Without it server.idle_timeout_sec holds.`)),
     max_age_sec: Type.Optional(lifeLimit(`${MAX_AGE} Without it server.max_age_sec holds.`)),
     ...SETTINGS,
@@ -71,7 +72,7 @@ export const profileSchema = Type.Object(
       default: [],
       maxItems: 100,
       description:
-        'Other limits for some users. Of several that name a user, or a group of theirs, the first in the file counts, and no other. Takes the keys of [[profile]] from python on; variables and mounts are added to those of the profile.',
+        'Other limits for some users. Of several that name a user, or a group or role of theirs, the first in the file counts, and no other. Takes the keys of [[profile]] from python on; variables and mounts are added to those of the profile.',
     }),
     choice: Type.Array(choiceSchema, {
       isTable,

@@ -16,6 +16,20 @@ export const allowTable = (description: string) =>
     { ...closed, default: {}, description },
   );
 
+export const roleList = (description: string) =>
+  Type.Array(Type.String({ pattern: '^(admin|user)$' }), { default: [], maxItems: 2, description });
+
+/** Who is offered something. */
+export const offerTable = (description: string) =>
+  Type.Object(
+    {
+      users: nameList('Login names.'),
+      groups: nameList('Groups of the machine, standing for their members.'),
+      roles: roleList('Roles in the hub: admin, as hub.admins says it, or user, which everybody is.'),
+    },
+    { ...closed, default: {}, description },
+  );
+
 export const bytes = (description: string, fallback: string) =>
   Type.String({
     pattern: '^([0-9]{1,15}[KMGT]?)?$',

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox';
+import { kernelRootSchema, kernelSchema } from './kernel-schema.js';
 import { profileSchema } from './profile-schema.js';
 import { allowTable, bytes, closed, IDLE_TIMEOUT, lifeLimit, MAX_AGE } from './schema-parts.js';
 
@@ -336,6 +337,17 @@ export const configSchema = Type.Object(
       description:
         'Kinds of servers. The start page offers those that the user may use, in this order, and the one that they used last before the others.',
     }),
+    kernel: Type.Array(kernelSchema, {
+      default: [],
+      maxItems: 100,
+      description: 'Kernels that JupyterLab offers beside its own.',
+    }),
+    kernel_root: Type.Array(kernelRootSchema, {
+      default: [],
+      maxItems: 100,
+      description:
+        'Directories whose conda and virtual environments are offered as kernels, activated when one starts. They are looked for as the user, and again when JupyterLab asks which kernels there are; only those that nobody but root or the user can change.',
+    }),
   },
   closed,
 );
@@ -343,6 +355,8 @@ export const configSchema = Type.Object(
 export type Config = Static<typeof configSchema>;
 export type LoginConfig = Static<typeof loginSchema>;
 export type ProfileConfig = Static<typeof profileSchema>;
+export type KernelConfig = Static<typeof kernelSchema>;
+export type KernelRootConfig = Static<typeof kernelRootSchema>;
 export type OverrideConfig = ProfileConfig['override'][number];
 export type ChoiceConfig = ProfileConfig['choice'][number];
 export type OptionConfig = ChoiceConfig['option'][number];

@@ -6,8 +6,8 @@ this process until Jupyter itself reads the user's settings: no PYTHON* variable
 broken `pip install --user` can therefore never lock its user out. Kernels and terminals are started without `-I`, so
 there those packages work as usual.
 
-It is told what to serve by the credential `server.json` ({"token", "base_url", "default_url"}, and "root_dir" for another directory than the home), never by its command line
-or environment, which every local user can read.
+It is told what to serve by the credential `server.json` ({"token", "base_url", "default_url"}, "root_dir" for another directory than the home,
+"kernels" for kernels.py), never by its command line or environment, which every local user can read.
 
 Any Python from 3.9 on; the standard library only.
 """
@@ -335,9 +335,13 @@ def main():
     fill_new_home(os.environ.get("HOME"), os.environ.get("STATE_DIRECTORY"))
     lab_app, serverapp = import_lab()
     address = taken.get("NOTIFY_SOCKET")
+    wanted = credential.get("kernels")
+    kernels = load_beside("kernels").offer(wanted, warn) if wanted else None
 
     def when_accepting():
         notify(address, "READY=1")
+        if kernels:
+            kernels.begin()
         load_beside("activity").report(serverapp.ServerApp.instance, lambda text: notify(address, f"STATUS={text}"), warn)
 
     adopt(serverapp, listening, when_accepting)

@@ -5,6 +5,7 @@ import type { Config } from '@metalhub/config/schema.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 import { createLog } from '@metalhub/systemd/journal.js';
 import { isProgram } from './hooks.js';
+import { kernelEntries } from './kernel-shape.js';
 import { profileEntry } from './profile-entry.js';
 import { requireRootOwned } from './root-owned.js';
 import { serverEntry } from './server-entry.js';
@@ -43,11 +44,12 @@ async function store(extract: string): Promise<void> {
   }
 }
 
-function extractOf({ accounts, server, profile }: Config): SpawnerConfig {
+function extractOf({ accounts, server, profile, kernel, kernel_root }: Config): SpawnerConfig {
   return {
     accounts: { uid_min: accounts.uid_min, uid_max: accounts.uid_max },
     server: serverEntry(server),
     profile: profile.map(profileEntry),
+    kernels: kernelEntries({ kernel, kernel_root }),
   };
 }
 

@@ -2,6 +2,7 @@ import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import type { ServerId } from '@metalhub/base/names.js';
+import type { Kernels } from './kernel-shape.js';
 import { RUNTIME_DIRECTORY } from './spawner-config.js';
 import { CREDENTIAL_NAME } from './unit-properties.js';
 
@@ -16,6 +17,8 @@ export interface ServerCredential {
   readonly root_dir?: string;
   /** Files of others that have changed since are a reason not to start; null when none is. */
   readonly home_checked_at_ms: number | null;
+  /** For kernels.py; left out for none. */
+  readonly kernels?: Kernels;
   /** For adapter.py. */
   readonly command?: readonly string[];
 }

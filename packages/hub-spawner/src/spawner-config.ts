@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
 import { integer, list, object, type Shaped } from '@metalhub/base/shape.js';
 import { mergeSettings } from '@metalhub/config/profile-settings.js';
+import { kernelsShape } from './kernel-shape.js';
 import { memoryBytes, type ProfileSettings, profileShape } from './profile-shape.js';
 
 export const RUNTIME_DIRECTORY = '/run/metalhub-spawner';
@@ -19,6 +20,7 @@ export const spawnerConfigShape = object({
     tasks_ceiling: integer(16, 4_000_000),
   }),
   profile: list(profileShape, 100),
+  kernels: kernelsShape,
 });
 
 /** The spawner's part of the configuration; keys are spelt as in metalhub.toml, except that sizes are numbers. */

@@ -109,6 +109,8 @@ export const spawnerProtocol = defineProtocol({
         override: optional(name),
         /** What the user chose: names of options by the name of the choice. */
         choices: optional(record(PROFILE_NAME_PATTERN, name, 10)),
+        /** Names of the kernels and kernel roots that this user is offered; none when it is left out. */
+        kernels: optional(list(name, 200)),
         start_id: text({ pattern: /^[0-9a-f]{32}$/, max: 32 }),
         token: text({ pattern: /^[A-Za-z0-9_-]{43}$/, max: 43 }),
         base_url: text({ pattern: BASE_URL_PATTERN, max: 4096 }),

@@ -8,6 +8,7 @@ import type { SpawnerContext, StartStage } from '../context.js';
 import { removeCredential, writeCredential } from '../credentials.js';
 import { isHomeDiskFull } from '../home.js';
 import { hookUnits, isProgram } from '../hooks.js';
+import { type Kernels, kernelsNamed } from '../kernel-shape.js';
 import type { Lease } from '../lease-table.js';
 import { findMissingPath } from '../missing-path.js';
 import type { StartRun } from '../operations.js';
@@ -30,6 +31,8 @@ interface Start {
   readonly unit: string;
   readonly lease: Lease;
   readonly profile: SpawnerProfile;
+  /** What of them is in the credential. */
+  readonly kernels: Kernels | undefined;
   readonly config: SpawnerConfig;
   readonly run: StartRun<StartStage>;
 }
@@ -45,6 +48,7 @@ export async function answerStartServer(
   const config = context.readConfig();
   const { override, choices } = params;
   const profile = getProfile(config, params.profile, { override, choices });
+  const kernels = kernelsNamed(config.kernels, params.kernels ?? []);
   const { uid_min: min, uid_max: max } = config.accounts;
   // Noted before the lease is looked up: from then on it cannot be released.
   const leaveKey = context.keysInUse.enter(key);
@@ -57,7 +61,8 @@ export async function answerStartServer(
       async (run) => {
         const leave = await context.slots.enter(run.signal);
         try {
-          return await startServer({ context, params, id, unit: serviceUnit(id), lease, profile, config, run });
+          const unit = serviceUnit(id);
+          return await startServer({ context, params, id, unit, lease, profile, kernels, config, run });
         } finally {
           leave();
         }
@@ -165,7 +170,7 @@ async function startInHome(start: Start, isSuspect = false): Promise<{ status: S
 
 /** @param checkedAtMs `undefined`: the launcher shall not look into the home */
 async function startUnits(start: Start, checkedAtMs: number | undefined): Promise<ServerStatus> {
-  const { context, params, id, lease, profile, config, run } = start;
+  const { context, params, id, lease, profile, kernels, config, run } = start;
   const { key, server, start_id: startId, token, base_url, override, choices } = params;
   const { default_url, root_dir, command } = profile;
   const credential = {
@@ -175,6 +180,7 @@ async function startUnits(start: Start, checkedAtMs: number | undefined): Promis
     home_checked_at_ms: checkedAtMs ?? null,
     ...(root_dir !== '' && { root_dir }),
     ...(command.length > 0 && { command }),
+    ...(command.length === 0 && kernels !== undefined && { kernels }),
   };
   const credentialFile = await writeCredential(id, credential);
   try {

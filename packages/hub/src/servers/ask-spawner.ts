@@ -39,6 +39,7 @@ export async function askToStart(
     profile: run.profile,
     ...(chosen.override !== undefined && { override: chosen.override }),
     ...(Object.keys(chosen.choices).length > 0 && { choices: chosen.choices }),
+    ...(chosen.kernels.length > 0 && { kernels: [...chosen.kernels] }),
     start_id: run.startId,
     token: tokens(user.key, server, run.startId),
     base_url: path,

@@ -209,7 +209,7 @@ const CHOICES = `
 
 const lastStart = (test: TestHub) =>
   test.spawner.requests.findLast(({ method }) => method === 'StartServer')?.params as
-    | { profile: string; override?: string; choices?: Record<string, string> }
+    | { profile: string; override?: string; kernels?: string[]; choices?: Record<string, string> }
     | undefined;
 
 t.test('choices are offered, sent to the spawner and remembered', async (t) => {
@@ -248,6 +248,34 @@ t.test('of two groups with different limits the first override in the file count
     );
     t.match(lastStart(test), { override });
     t.same(lastStart(test)?.choices, choices);
+  }
+});
+
+t.test('kernels are those of the user, their groups and the profile, and are not asked for by them', async (t) => {
+  const test = await openTest(
+    t,
+    `${PROFILES}
+    [[kernel_root]]
+    name = "conda"
+    path = "/opt/conda"
+    [[kernel_root]]
+    name = "teaching"
+    path = "/opt/teaching"
+    allow = { groups = ["staff"] }
+    profiles = ["staff", "bobs"]`,
+  );
+  test.groups.set('bob', ['staff']);
+  for (const [name, profile, kernels] of [
+    ['anna', 'small', ['conda']],
+    ['bob', 'bobs', ['conda', 'teaching']],
+  ] as const) {
+    const browser = await logIn(test, name);
+    t.equal((await browser.submit('/hub/spawn', { profile, kernels: 'teaching' })).statusCode, 400);
+    await browser.submit('/hub/spawn', { profile });
+    await until(() =>
+      test.context.servers.list().some(({ user, state }) => user.name === name && state.phase === 'ready'),
+    );
+    t.same(lastStart(test)?.kernels, kernels);
   }
 });
 

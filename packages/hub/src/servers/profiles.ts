@@ -1,6 +1,13 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
-import { asksForGroups, type OfferedChoice, type OfferedProfile, profilesOf } from '@metalhub/config/profile-access.js';
+import { kernelsOf } from '@metalhub/config/kernel-access.js';
+import {
+  asksForGroups,
+  type OfferedChoice,
+  type OfferedProfile,
+  type ProfileUser,
+  profilesOf,
+} from '@metalhub/config/profile-access.js';
 import type { Config, OptionConfig } from '@metalhub/config/schema.js';
 import { createCallGate } from '@metalhub/systemd/call-gate.js';
 import type { User } from '../db/tables/users.js';
@@ -30,6 +37,8 @@ export interface ChosenProfile {
   readonly profile: string;
   readonly override: string | undefined;
   readonly choices: Choices;
+  /** Names of kernels and kernel roots. */
+  readonly kernels: readonly string[];
 }
 
 /** A directory that does not answer keeps a thread for each: the database needs some of the pool, which has four. */
@@ -62,7 +71,7 @@ export class Profiles {
   /** What a user may start, in the order of the configuration; may be empty. */
   async of(user: User): Promise<OfferedProfile[]> {
     const config = this.#config();
-    return profilesOf(config, { name: user.name, groups: asksForGroups(config) ? await this.#groups(user) : [] });
+    return profilesOf(config, await this.#subject(user, config));
   }
 
   /**
@@ -72,7 +81,9 @@ export class Profiles {
    * @throws {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_CHOICE} {MH_ERR_HUB_PROFILE} {MH_ERR_HUB_NO_PROFILE}
    */
   async choose(user: User, wanted: WantedProfile, last: Remembered | undefined): Promise<ChosenProfile> {
-    const profile = await this.#chooseProfile(user, wanted.profile, last?.profile);
+    const config = this.#config();
+    const subject = await this.#subject(user, config);
+    const profile = this.#chooseProfile(user, profilesOf(config, subject), wanted.profile, last?.profile);
     const unknown = Object.keys(wanted.choices ?? {}).find(
       (asked) => !profile.choices.some(({ name }) => name === asked),
     );
@@ -85,11 +96,16 @@ export class Profiles {
       if (asked !== undefined && option?.name !== asked) throw noChoice(profile, asked);
       if (option !== undefined) choices[choice.name] = option.name;
     }
-    return { profile: profile.name, override: profile.override, choices };
+    const kernels = kernelsOf(config, subject, profile.name);
+    return { profile: profile.name, override: profile.override, choices, kernels };
   }
 
-  async #chooseProfile(user: User, wanted: string | undefined, last: string | undefined): Promise<OfferedProfile> {
-    const offered = await this.of(user);
+  #chooseProfile(
+    user: User,
+    offered: readonly OfferedProfile[],
+    wanted: string | undefined,
+    last: string | undefined,
+  ): OfferedProfile {
     const chosen = offered.find(({ name }) => name === (wanted ?? last));
     if (chosen !== undefined) return chosen;
     if (wanted !== undefined) throw this.#refuse(user, wanted);
@@ -106,6 +122,10 @@ export class Profiles {
     if (!isKnown) return new MetalhubError('MH_ERR_SPAWN_PROFILE', { details: { profile } });
     this.#log.notice('profile refused', { user: user.name, profile });
     return new MetalhubError('MH_ERR_HUB_PROFILE', { details: { user: user.name, profile } });
+  }
+
+  async #subject(user: User, config: Config): Promise<ProfileUser> {
+    return { name: user.name, groups: asksForGroups(config) ? await this.#groups(user) : [] };
   }
 
   /** Whose groups cannot be looked up is in none. */

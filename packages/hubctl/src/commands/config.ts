@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, locateKey, readSources } from '@metalhub/config/load.js';
 import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
 import { findGroup } from '@metalhub/systemd/accounts.js';
@@ -5,6 +6,7 @@ import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { formatConfig } from '../config-text.js';
 import { EXPOSURE_LIMIT, findExposures } from '../exposure.js';
+import { checkKernels, findUnsafe } from '../kernel-check.js';
 import { printable } from '../output.js';
 import { checkProfiles, thisMachine } from '../profile-check.js';
 import { checkCertificate } from '../tls/certificate.js';
@@ -39,6 +41,9 @@ export const configCheck: Command = {
     warnings.push(...describe(found.filter(({ state }) => state === 'warning')));
     for (const { isProblem, path, reason } of await checkProfiles(config, thisMachine(hasGroup))) {
       (isProblem ? problems : warnings).push(`${locateKey(sources, path)}: ${reason}`);
+    }
+    for (const { path, reason } of await checkKernels(config, { exists: existsSync, hasGroup, findUnsafe })) {
+      warnings.push(`${locateKey(sources, path)}: ${reason}`);
     }
     const exposures = findExposures();
     if (exposures === undefined) warnings.push('hub-spawner-config cannot say how exposed profiles are');
