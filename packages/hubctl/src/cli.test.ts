@@ -64,6 +64,20 @@ t.test('lists are tables for people and JSON for programs', async (t) => {
   t.strictSame(JSON.parse(stdout), { users });
 });
 
+t.test('start asks for a profile and for options of its choices', async (t) => {
+  let body = '';
+  answer = (request, response) => {
+    request.on('data', (chunk) => (body += chunk)).once('end', () => response.end('{"ready":true}\n'));
+  };
+  const { status } = await run('start', 'anna', '-p', 'lab', '--choice', 'size=large', '--choice=gpu=one');
+  t.equal(status, 0);
+  t.same(JSON.parse(body), { user: 'anna', server: '', profile: 'lab', choices: { size: 'large', gpu: 'one' } });
+  for (const choice of ['size', 'size=', '=x', 'a=b=c', 'size=La']) {
+    t.match(await run('start', 'anna', '--choice', choice), { status: 2, stderr: /like size=large/ }, choice);
+  }
+  t.match(await run('stop', 'anna', '--choice', 'a=b'), { status: 2, stderr: /no option --choice/ });
+});
+
 t.test('start shows progress and fails with reason, log and hint', async (t) => {
   const events = [
     { progress: 0, message: 'Preparing' },

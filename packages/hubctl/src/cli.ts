@@ -95,6 +95,7 @@ export async function runCli(
       lines: parseLines(values.lines),
       server: values.server ?? '',
       profile: values.profile,
+      choices: parseChoices(values.choice),
       homeIsGone: values['home-is-gone'] === true,
       check: values.check === true,
       login: values.login,
@@ -127,6 +128,7 @@ function parse(argv: readonly string[]) {
         lines: { type: 'string', short: 'n' },
         server: { type: 'string', short: 's' },
         profile: { type: 'string', short: 'p' },
+        choice: { type: 'string', multiple: true },
         'home-is-gone': { type: 'boolean' },
         check: { type: 'boolean' },
         login: { type: 'string' },
@@ -172,6 +174,16 @@ function parseLines(text: string | undefined): number {
   if (text === undefined) return 50;
   if (!/^[0-9]{1,5}$/.test(text) || Number(text) > 10_000) throw usageError('--lines takes a number from 0 to 10000');
   return Number(text);
+}
+
+function parseChoices(texts: readonly string[] | undefined): Readonly<Record<string, string>> | undefined {
+  if (texts === undefined) return undefined;
+  const pairs = texts.map(
+    (text) => /^([a-z0-9][a-z0-9_-]{0,62})=([a-z0-9][a-z0-9_-]{0,62})$/.exec(text)?.slice(1) ?? [],
+  );
+  if (pairs.some(({ length }) => length === 0))
+    throw usageError('--choice takes a choice and its option, like size=large');
+  return Object.fromEntries(pairs);
 }
 
 function parseUid(text: string | undefined): number | undefined {

@@ -15,6 +15,8 @@ export interface Context {
   server: string;
   /** `--profile NAME`; `undefined` for the usual one. */
   profile: string | undefined;
+  /** `--choice CHOICE=OPTION`, perhaps several; names of options by the name of the choice. */
+  choices: Readonly<Record<string, string>> | undefined;
   homeIsGone: boolean;
   /** Only look. */
   check: boolean;
@@ -35,6 +37,7 @@ export const OPTIONS = [
   'lines',
   'server',
   'profile',
+  'choice',
   'home-is-gone',
   'check',
   'login',

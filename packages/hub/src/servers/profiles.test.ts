@@ -209,7 +209,7 @@ const CHOICES = `
 
 const lastStart = (test: TestHub) =>
   test.spawner.requests.findLast(({ method }) => method === 'StartServer')?.params as
-    | { profile: string; override?: string; kernels?: string[]; choices?: Record<string, string> }
+    | { profile: string; server: string; override?: string; kernels?: string[]; choices?: Record<string, string> }
     | undefined;
 
 t.test('choices are offered, sent to the spawner and remembered', async (t) => {
@@ -277,6 +277,30 @@ t.test('kernels are those of the user, their groups and the profile, and are not
     );
     t.same(lastStart(test)?.kernels, kernels);
   }
+});
+
+t.test('who makes another server chooses its kind after its name, and each remembers its own', async (t) => {
+  const test = await openTest(t, `${CHOICES}\n[[profile]]\nname = "small"\n[server]\nnamed_limit = 1`);
+  const anna = await logIn(test, 'anna');
+  t.match(
+    (await anna.get('/hub/home')).body,
+    /<form method="get" action="\/hub\/spawn"[\s\S]*name="new"[\s\S]*name="server"/,
+  );
+  const page = (await anna.get('/hub/spawn?new=yes&server=gpu')).body;
+  t.same(offersOf(page), ['lab*', 'small']);
+  t.match(page, '<input type="hidden" name="server" value="gpu">');
+  t.equal(test.context.servers.list().length, 0, 'looking makes nothing');
+  await anna.submit('/hub/spawn', { server: 'gpu', profile: 'lab', 'choice.lab.size': 'medium' });
+  await until(() => test.context.servers.list().some(({ state }) => state.phase === 'ready'));
+  t.match(lastStart(test), { profile: 'lab', choices: { size: 'medium' }, server: 'gpu' });
+  await anna.submit('/hub/stop', { server: 'gpu' });
+  await anna.submit('/hub/spawn', { profile: 'small' });
+  await until(() => lastStart(test)?.profile === 'small');
+  t.same(offersOf((await anna.get('/hub/spawn?new=yes&server=gpu')).body), ['lab*', 'small'], 'one that is there');
+  t.match(await anna.get('/hub/spawn?new=yes&server=other'), { statusCode: 409, body: /No more than 1 named server/ });
+  t.equal((await anna.get('/hub/spawn?new=yes&server=A')).statusCode, 400);
+  t.equal((await anna.get('/hub/spawn?new=yes&server=a&server=b')).statusCode, 400);
+  t.equal((await anna.get('/hub/spawn?server=none')).statusCode, 404);
 });
 
 t.test('S03: an option that the user may not take, or that is not there, starts nothing', async (t) => {

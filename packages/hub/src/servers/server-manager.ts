@@ -81,6 +81,18 @@ export class ServerManager {
     return known ?? (name === DEFAULT_SERVER ? new UserServer(this.#services, user, name) : undefined);
   }
 
+  /**
+   * A named server as its user could start it, before it is: known to nobody until {@link startOwn}.
+   * @throws {MH_ERR_HUB_SERVER_NAME} {MH_ERR_HUB_SERVER_LIMIT}
+   */
+  preview(user: User, name: string): UserServer {
+    const known = this.listOf(user).find((server) => server.name === name);
+    if (known !== undefined) return known;
+    const parsed = parseNewServerName(name);
+    this.#requireRoom(user, this.#services.config().server.named_limit);
+    return new UserServer(this.#services, user, parsed);
+  }
+
   /** All of a user's, the default server first. */
   listOf(user: User): UserServer[] {
     const named = this.list().filter((server) => server.user.id === user.id && server.name !== DEFAULT_SERVER);
@@ -110,10 +122,12 @@ export class ServerManager {
 
   /** Counts and adds at once: many may be asked for together. @throws {MH_ERR_HUB_SERVER_LIMIT} */
   #make(user: User, name: ServerName, limit: number): UserServer {
-    if (name !== DEFAULT_SERVER && this.listOf(user).length > limit) {
-      throw new MetalhubError('MH_ERR_HUB_SERVER_LIMIT', { details: { limit } });
-    }
+    if (name !== DEFAULT_SERVER) this.#requireRoom(user, limit);
     return this.#add(new UserServer(this.#services, user, name));
+  }
+
+  #requireRoom(user: User, limit: number): void {
+    if (this.listOf(user).length > limit) throw new MetalhubError('MH_ERR_HUB_SERVER_LIMIT', { details: { limit } });
   }
 
   /**

@@ -25,7 +25,7 @@ const STOP_PATIENCE_MS = 5 * SECOND_MS;
 const REFRESH_FIELD = 'x-refresh';
 
 interface NextQuery {
-  Querystring: { next?: unknown; server?: unknown };
+  Querystring: { next?: unknown; server?: unknown; new?: unknown };
 }
 
 export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
@@ -65,7 +65,11 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
   app.get<NextQuery>('/hub/spawn', async (request, reply) => {
     const visitor = await requireVisitor(context, request, reply);
     if (visitor === undefined) return reply;
-    const server = context.servers.get(visitor.user, parseServerName(request.query.server ?? ''));
+    const { server: name = '', new: isNew } = request.query;
+    const server =
+      isNew !== undefined && typeof name === 'string'
+        ? context.servers.preview(visitor.user, name)
+        : context.servers.get(visitor.user, parseServerName(name));
     const next = findNextPath(request.query.next, context.base());
     if (server.state.phase === 'ready') return reply.redirect(next ?? server.path, 303);
     if (server.state.phase === 'spawn') return reply.redirect(pendingPath(context, server, next), 303);

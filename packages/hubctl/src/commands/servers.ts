@@ -55,10 +55,10 @@ export const start: Command = {
   name: 'start',
   operands: ['user'],
   summary: "start a user's server and wait until it is ready",
-  options: ['server', 'profile'],
+  options: ['server', 'profile', 'choice'],
   async run(context, [user = '']) {
-    const { server, profile } = context;
-    const body = { user, server, ...(profile !== undefined && { profile }) };
+    const { server, profile, choices } = context;
+    const body = { user, server, ...(profile !== undefined && { profile }), ...(choices !== undefined && { choices }) };
     let last: Progress = {};
     for await (const event of context.admin.stream('POST', '/admin/servers/start', body)) {
       last = event;

@@ -43,7 +43,7 @@ ${notice === undefined ? undefined : renderBox('notice', notice)}
 <div id="servers" class="stack" data-changing="${isChanging ? 'yes' : 'no'}">
 ${servers.map((server) => renderCard(server, { base, csrfToken, hasChoice }))}
 </div>
-${newServers === 0 ? undefined : renderNewServer({ base, csrfToken })}
+${newServers === 0 ? undefined : renderNewServer({ base, csrfToken, hasChoice })}
 </div>`;
   return renderDocument({
     base,
@@ -55,18 +55,18 @@ ${newServers === 0 ? undefined : renderNewServer({ base, csrfToken })}
   });
 }
 
-/** It has the home of the others: a name tells it apart, and makes its address. */
-function renderNewServer({ base, csrfToken }: Pick<HomePageOptions, 'base' | 'csrfToken'>): Html {
+/** It has the home of the others: a name tells it apart, and makes its address. What kind it is comes after the name. */
+function renderNewServer({ base, csrfToken, hasChoice }: FormBase): Html {
+  const action = `${base}/hub/spawn`;
   return html`<section class="card">
 <h2>Another server</h2>
 <p>It runs beside the others and has the same files.</p>
-<form method="post" action="${`${base}/hub/spawn`}" class="stack" data-busy="Starting&hellip;">
-${csrfField(csrfToken)}${hiddenField('next', '')}
+${hasChoice ? html`<form method="get" action="${action}" class="stack">${hiddenField('new', 'yes')}` : html`<form method="post" action="${action}" class="stack" data-busy="Starting&hellip;">${csrfField(csrfToken)}${hiddenField('next', '')}`}
 <div class="field">
 <label for="server">Name</label>
 <input id="server" name="server" type="text" autocapitalize="none" autocomplete="off" autocorrect="off" spellcheck="false" maxlength="31" pattern="[a-z0-9][a-z0-9\\-]*" title="Small letters, digits and hyphens" required="">
 </div>
-<div class="actions"><button class="secondary">Start</button></div>
+<div class="actions"><button class="secondary">${hasChoice ? 'Next' : 'Start'}</button></div>
 </form>
 </section>`;
 }
