@@ -293,6 +293,8 @@ def read_spec(file_name, warn):
     for key, kind in (("env", dict), ("metadata", dict), ("interrupt_mode", str)):
         if isinstance(spec.get(key), kind):
             kept[key] = spec[key]
+    if not all(isinstance(value, str) for value in kept.get("env", {}).values()):
+        del kept["env"]
     return kept
 
 
