@@ -182,3 +182,23 @@ t.test('a server that runs below an earlier base keeps its address when the data
   await until(() => test.context.servers.isSettled);
   t.same(test.context.servers.list()[0]?.path, '/user/anna/', 'and the database knows it again');
 });
+
+t.test('R06: where a server turns out to serve is stored also by a hub restarted in the middle', async (t) => {
+  const test = await open(t, BASE);
+  const anna = new Browser(test);
+  await anna.logIn('anna', 'right');
+  const { onStart } = test.spawner;
+  test.spawner.onStart = async (request, peer) => {
+    peer.units.set('anna', { ...peer.run(request), base: '' });
+    return await new Promise(() => undefined);
+  };
+  await anna.submit('/hub/spawn');
+  await until(() => test.spawner.units.get('anna')?.base === '');
+  test.spawner.onStart = onStart;
+  for (const which of ['the next hub', 'the one after it']) {
+    await test.stop();
+    await test.start();
+    await until(() => test.context.servers.list().some(({ state }) => state.phase === 'ready'));
+    t.same(test.context.servers.list()[0]?.path, '/user/anna/', which);
+  }
+});

@@ -58,7 +58,8 @@ export class UserServer {
     this.user = user;
     this.name = name;
     this.#base = stored?.base ?? services.base();
-    this.#remembered = stored ?? { profile: services.config().profile[0]?.name ?? 'default', choices: {} };
+    const { profile, choices } = stored ?? { profile: services.config().profile[0]?.name ?? 'default', choices: {} };
+    this.#remembered = { profile, choices };
     if (stored !== undefined) this.#restore(stored);
   }
 
