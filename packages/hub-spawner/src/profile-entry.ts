@@ -40,8 +40,9 @@ function changes(source: ProfileConfig | OverrideConfig | OptionConfig): Profile
     ip_deny: source.ip_deny,
     mounts: source.mounts?.map((mount) => ({ ...mount, target: mount.target || mount.source })),
     relax: source.relax,
-    root_directory: source.root_directory,
-    root_image: source.root_image,
+    // Each takes the place of the other, whichever an earlier layer names.
+    root_directory: source.root_image ? '' : source.root_directory,
+    root_image: source.root_directory ? '' : source.root_image,
     before_start: source.before_start,
     after_stop: source.after_stop,
     properties: source.properties,

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { getProfile, readSpawnerConfig } from './spawner-config.js';
+import { getProfile, type ProfileVariant, readSpawnerConfig } from './spawner-config.js';
 import { extractOf } from './testing/profile.js';
 
 const good = extractOf('[[profile]]\nname = "default"\n');
@@ -89,6 +89,41 @@ t.test('overrides and choices lie over the profile, in this order', async (t) =>
       { source: '/srv/b', write: true },
     ],
   });
+});
+
+t.test('a root that a later layer names takes the place of an earlier one, of whichever kind', async (t) => {
+  const config = extractOf(`
+    [[profile]]
+    name = "directory"
+    root_directory = "/srv/root"
+    [[profile.override]]
+    name = "staff"
+    groups = ["staff"]
+    root_image = "/srv/root.img"
+    [[profile.choice]]
+    name = "root"
+    title = "Root"
+    [[profile.choice.option]]
+    name = "next"
+    title = "Next"
+    root_directory = "/srv/next"
+    [[profile.choice.option]]
+    name = "none"
+    title = "None"
+    root_directory = ""
+    root_image = ""
+    [[profile.choice.option]]
+    name = "same"
+    title = "Same"
+  `);
+  const rootOf = (variant: ProfileVariant) => {
+    const { root_directory, root_image } = getProfile(config, 'directory', variant);
+    return [root_directory, root_image];
+  };
+  t.same(rootOf({}), ['/srv/root', '']);
+  t.same(rootOf({ override: 'staff', choices: { root: 'same' } }), ['', '/srv/root.img']);
+  t.same(rootOf({ override: 'staff', choices: { root: 'next' } }), ['/srv/next', '']);
+  t.same(rootOf({ override: 'staff', choices: { root: 'none' } }), ['', '']);
 });
 
 t.test('S03: a variant that root has not named is refused', async (t) => {
