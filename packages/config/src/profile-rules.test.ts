@@ -105,18 +105,17 @@ t.test('S04: variables that choose what is run, or are metalhub\u2019s own, cann
 
 t.test('nothing can be mounted over the system, the sandbox or metalhub', async (t) => {
   for (const target of [
-    '/',
-    '/etc',
-    '/usr/',
-    '/proc',
-    '/run/metalhub/servers',
-    '/var/lib/metalhub/home/anna',
-    '/dev',
+    ...['/', '/etc', '/usr/', '/proc', '/run/metalhub/servers', '/var/lib/metalhub/home/anna', '/dev'],
+    ...['//', '//etc', '/usr//lib/metalhub', '//run/metalhub', '/var//lib///private/', '/var/run/metalhub'],
+    ...['/usr/lib', '/var', '/var/lib/', '/lib/metalhub'],
   ]) {
     t.equal(mistakeOf(`mounts = [{ source = "/srv", target = "${target}" }]`), '3: profile[0].mounts[0]', target);
   }
   t.equal(mistakeOf('mounts = [{ source = "/srv/../etc" }]'), '3: profile[0].mounts[0]');
   t.equal(mistakeOf('mounts = [{ source = "/srv/a" }, { source = "/srv/b", target = "/opt/b" }]'), '');
+  for (const target of ['/var/lib/metalhub-data', '/usr/lib/python3', '/var/lib/x', '/runs', '/opt//b/']) {
+    t.equal(mistakeOf(`mounts = [{ source = "/srv", target = "${target}" }]`), '', target);
+  }
 });
 
 t.test('layers replace each other, but mounts and variables are added', async (t) => {

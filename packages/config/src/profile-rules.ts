@@ -20,7 +20,10 @@ const REFUSED_PREFIXES = ['LD_', 'PYTHON', 'METALHUB_', 'LISTEN_', 'NOTIFY_', 'W
 
 /** Where a mount would take the sandbox, the machine or metalhub itself away from under the server. */
 const REFUSED_TARGETS = ['/proc', '/sys', '/dev', '/run', '/usr', '/etc', '/lib', '/lib64', '/bin', '/sbin'];
-const METALHUB_PLACES = ['/run/', '/usr/lib/metalhub', '/var/lib/private', '/var/lib/metalhub', '/proc/', '/sys/'];
+const METALHUB_PLACES = [
+  ...['/run/', '/var/run/', '/usr/lib/metalhub/', '/lib/metalhub/', '/var/lib/private/', '/var/lib/metalhub/'],
+  ...['/proc/', '/sys/'],
+];
 
 /** What the schema cannot say of profiles, without a look at the machine. */
 export function checkProfiles({ profile }: Pick<Config, 'profile'>, refuse: Refuse): void {
@@ -100,8 +103,8 @@ function variableMistake(name: string, value: string): string | undefined {
 
 function targetMistake(target: string): string | undefined {
   if (target.split('/').some((part) => part === '.' || part === '..')) return `${target} has . or .. in it`;
-  const path = target.replace(/\/+$/, '') || '/';
-  const isRefused = path === '/' || REFUSED_TARGETS.includes(path);
-  const isOurs = METALHUB_PLACES.some((place) => `${path}/`.startsWith(place.endsWith('/') ? place : `${place}/`));
-  return isRefused || isOurs ? `nothing can be mounted at ${path}` : undefined;
+  const path = target.replace(/\/+/g, '/').replace(/\/$/, '');
+  // Above such a place it would be hidden, too.
+  const isOurs = METALHUB_PLACES.some((place) => `${path}/`.startsWith(place) || place.startsWith(`${path}/`));
+  return isOurs || REFUSED_TARGETS.includes(path) ? `nothing can be mounted at ${path || '/'}` : undefined;
 }
