@@ -1,6 +1,6 @@
 import { isRange } from './address-range.js';
 import { basePathMistake } from './base-path.js';
-import { parseBytes } from './bytes.js';
+import { memoryMistake } from './bytes.js';
 import { checkKernels } from './kernel-rules.js';
 import { checkProfiles } from './profile-rules.js';
 import type { Config } from './schema.js';
@@ -19,10 +19,8 @@ export function checkConsistency(config: Config, refuse: Refuse): void {
   }
   checkProfiles(config, refuse);
   checkKernels(config, refuse);
-  const ceiling = parseBytes(config.server.memory_ceiling);
-  if (ceiling !== undefined && (ceiling < 64 * 2 ** 20 || ceiling > 2 ** 50)) {
-    refuse(['server', 'memory_ceiling'], 'must lie between 64M and 1024T');
-  }
+  const ceilingMistake = memoryMistake(config.server.memory_ceiling);
+  if (ceilingMistake !== undefined) refuse(['server', 'memory_ceiling'], ceilingMistake);
   if (config.login.length > 1) refuse(['login', 1], 'this version knows one way to log in');
 }
 

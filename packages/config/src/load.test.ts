@@ -86,6 +86,16 @@ t.test('values that contradict each other are refused', async (t) => {
   t.match(failure('[[profile]]\nname = "a"\nmemory_max = "1K"'), { message: /memory_max: must lie between/ });
 });
 
+t.test('a ceiling of memory is a size that a server can run with, or none', async (t) => {
+  for (const size of ['63M', '1025T', '0']) {
+    const message = /memory_ceiling: must lie between 64M and 1024T/;
+    t.match(failure(`[server]\nmemory_ceiling = "${size}"`), { code: 'MH_ERR_CONFIG_VALUE', message }, size);
+  }
+  for (const size of ['', '64M', '1024T']) {
+    t.equal(failure(`[server]\nmemory_ceiling = "${size}"`).code, 'none', size);
+  }
+});
+
 t.test('drop-ins are merged by name over all directories, /etc wins and /dev/null masks', async (t) => {
   const root = t.testdir({
     'metalhub.toml': 'public_url = "http://main"\n[proxy]\ninsecure = false',

@@ -1,5 +1,5 @@
 import { isRange } from './address-range.js';
-import { parseBytes } from './bytes.js';
+import { memoryMistake, shareMistake } from './bytes.js';
 import { parseCpuSet } from './profile-settings.js';
 import type { Config, OptionConfig, OverrideConfig, ProfileConfig } from './schema.js';
 
@@ -7,8 +7,12 @@ type Path = readonly (string | number)[];
 type Refuse = (path: Path, reason: string) => void;
 type SettingsConfig = ProfileConfig | OverrideConfig | OptionConfig;
 
-const MIN_MEMORY_BYTES = 64 * 2 ** 20;
-const MAX_MEMORY_BYTES = 2 ** 50;
+const MEMORY = [
+  ['memory_max', memoryMistake],
+  ['memory_high', memoryMistake],
+  ['memory_low', shareMistake],
+  ['swap_max', shareMistake],
+] as const;
 
 /** They choose what is executed, or are set by metalhub for each server (security.md S04). */
 const REFUSED_VARIABLES = new Set([
@@ -75,13 +79,9 @@ function checkSettings(settings: SettingsConfig, where: Path, refuse: Refuse): v
 }
 
 function checkLimits(settings: SettingsConfig, where: Path, refuse: Refuse): void {
-  for (const key of ['memory_max', 'memory_high', 'memory_low', 'swap_max'] as const) {
-    const bytes = parseBytes(settings[key] ?? '');
-    if (bytes === undefined) continue;
-    const isLimit = key === 'memory_max' || key === 'memory_high';
-    if (bytes > MAX_MEMORY_BYTES || (isLimit && bytes < MIN_MEMORY_BYTES)) {
-      refuse([...where, key], isLimit ? 'must lie between 64M and 1024T' : 'must not be more than 1024T');
-    }
+  for (const [key, mistakeIn] of MEMORY) {
+    const mistake = mistakeIn(settings[key] ?? '');
+    if (mistake !== undefined) refuse([...where, key], mistake);
   }
   if (parseCpuSet(settings.cpu_set ?? '') === undefined)
     refuse([...where, 'cpu_set'], 'has a range that runs backwards');

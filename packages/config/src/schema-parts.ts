@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox';
+import { BYTES_PATTERN } from './bytes.js';
 
 /** What several tables of the schema are made of. */
 
@@ -32,7 +33,7 @@ export const offerTable = (description: string) =>
 
 export const bytes = (description: string, fallback: string) =>
   Type.String({
-    pattern: '^([0-9]{1,15}[KMGT]?)?$',
+    pattern: BYTES_PATTERN,
     default: fallback,
     description: `${description} Bytes, with K, M, G or T for powers of 1024; empty for no limit.`,
   });

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox';
+import { BYTES_PATTERN } from './bytes.js';
 import { kernelRootSchema, kernelSchema } from './kernel-schema.js';
 import { profileSchema } from './profile-schema.js';
 import { allowTable, bytes, closed, IDLE_TIMEOUT, lifeLimit, MAX_AGE } from './schema-parts.js';
@@ -310,7 +311,7 @@ export const configSchema = Type.Object(
             'Servers with a name of their own that each user may have besides the one without. They share the home; what a profile allows holds for all of a user together, too. 0 for none.',
         }),
         memory_ceiling: Type.String({
-          pattern: '^([0-9]{1,15}[KMGT]?)?$',
+          pattern: BYTES_PATTERN,
           default: '',
           description:
             'Most memory that `hubctl limit` may give a server that runs. Bytes, with K, M, G or T for powers of 1024; empty for the memory of the machine.',

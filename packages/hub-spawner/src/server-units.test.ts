@@ -1,7 +1,7 @@
 import { parseKey, parseServerName } from '@metalhub/base/names.js';
-import { baseOf, serverStatusShape } from '@metalhub/wire/spawner.js';
+import { absentStatus, baseOf, serverStatusShape } from '@metalhub/wire/spawner.js';
 import t from 'tap';
-import { absentStatus, interpretUnit, type UnitValues } from './server-units.js';
+import { interpretUnit, type UnitValues } from './server-units.js';
 
 const key = parseKey('anna');
 const server = parseServerName('');
@@ -108,9 +108,9 @@ t.test('S10: anything that differs from what we make belongs to somebody else', 
 t.test('a unit that is not there is absent, with what is remembered of its end', async (t) => {
   const absent = interpretUnit(key, server, { ...running, LoadState: 'not-found' });
   t.equal(absent.ownership, 'absent');
-  t.same(absent.status, absentStatus(key, server));
+  t.same(absent.status, absentStatus({ key, server }));
   const last = { ...interpretUnit(key, server, running).status, result: 'oom-kill', exit_status: 9 };
-  t.match(absentStatus(key, server, last), {
+  t.match(absentStatus({ key, server }, last), {
     active_state: 'inactive',
     invocation_id: null,
     result: 'oom-kill',

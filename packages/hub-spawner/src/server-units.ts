@@ -10,7 +10,7 @@ import {
 } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import type { BusValue } from '@metalhub/systemd/variant.js';
-import { isBase, type ServerStatus } from '@metalhub/wire/spawner.js';
+import { absentStatus, isBase, type ServerStatus } from '@metalhub/wire/spawner.js';
 import { parseActivity } from './activity-text.js';
 import { BASE_VARIABLE, PROFILE_VARIABLE, START_ID_VARIABLE } from './unit-properties.js';
 
@@ -66,7 +66,7 @@ export async function readServerUnit(manager: Manager, key: Key, server: ServerN
 }
 
 function absentUnit(key: Key, server: ServerName): ServerUnit {
-  const status = absentStatus(key, server);
+  const status = absentStatus({ key, server });
   return { ownership: 'absent', status, mainPid: 0, uid: 0, controlGroup: '', environment: new Map() };
 }
 
@@ -87,30 +87,11 @@ export function interpretUnit(key: Key, server: ServerName, values: UnitValues):
   const ownership = ownershipOf(key, values, environment);
   return {
     ownership,
-    status: ownership === 'ours' ? statusOf(key, server, values, environment) : absentStatus(key, server),
+    status: ownership === 'ours' ? statusOf(key, server, values, environment) : absentStatus({ key, server }),
     mainPid: Number(values.MainPID),
     uid: Number(values.UID),
     controlGroup: String(values.ControlGroup),
     environment,
-  };
-}
-
-/** The status of a server without a unit, with what is still known of its end. */
-export function absentStatus(key: Key, server: ServerName, last?: ServerStatus): ServerStatus {
-  return {
-    key,
-    server,
-    active_state: 'inactive',
-    invocation_id: null,
-    start_id: null,
-    profile: null,
-    started_at_ms: null,
-    result: last?.result ?? null,
-    exit_status: last?.exit_status ?? null,
-    busy: null,
-    idle_since_ms: null,
-    out_of_memory_ms: null,
-    frozen: false,
   };
 }
 

@@ -8,8 +8,8 @@ import {
   serviceUnit,
 } from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
-import type { ServerStatus } from '@metalhub/wire/spawner.js';
-import { absentStatus, readServerUnit, type ServerUnit } from './server-units.js';
+import { absentStatus, type ServerStatus } from '@metalhub/wire/spawner.js';
+import { readServerUnit, type ServerUnit } from './server-units.js';
 
 export const SERVICE_PATTERN = 'jupyter-*.service';
 
@@ -62,7 +62,7 @@ export function createServerWatch({ manager, log, onFailed }: ServerWatchOptions
     const id = serverId(key, server);
     const before = known.get(id);
     if (before === undefined) return;
-    publish(absentStatus(key, server, before));
+    publish(absentStatus({ key, server }, before));
     known.delete(id);
   }
 

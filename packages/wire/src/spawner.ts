@@ -80,6 +80,28 @@ export const serverStatusShape = object({
 });
 export type ServerStatus = Shaped<typeof serverStatusShape>;
 
+/** The status of a server without a unit. @param last what is still known of its end */
+export function absentStatus(
+  { key, server }: Pick<ServerStatus, 'key' | 'server'>,
+  last?: Pick<ServerStatus, 'result' | 'exit_status'>,
+): ServerStatus {
+  return {
+    key,
+    server,
+    active_state: 'inactive',
+    invocation_id: null,
+    start_id: null,
+    profile: null,
+    started_at_ms: null,
+    result: last?.result ?? null,
+    exit_status: last?.exit_status ?? null,
+    busy: null,
+    idle_since_ms: null,
+    out_of_memory_ms: null,
+    frozen: false,
+  };
+}
+
 /** What a server that runs may use; what is left out is as it was at its start. */
 export const serverLimitsShape = object({
   memory_max_bytes: optional(integer(64 * 2 ** 20, 2 ** 50)),

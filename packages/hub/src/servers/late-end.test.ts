@@ -1,6 +1,6 @@
+import { absentStatus } from '@metalhub/wire/spawner.js';
 import t from 'tap';
 import { type AnnasHub, openWithAnna } from '../testing/anna.js';
-import { gone } from '../testing/peers.js';
 import { type Browser, until } from '../testing/test-hub.js';
 
 t.setTimeout(120_000);
@@ -34,7 +34,7 @@ for (const [how, end] of [
     const { test, anna, phase, letProxyAnswer } = await makeFixture(t);
     const [unit] = test.spawner.units.values();
     if (unit === undefined) throw new Error('no unit');
-    test.spawner.change({ ...gone(unit), start_id: unit.start_id, ...end });
+    test.spawner.change({ ...absentStatus(unit), start_id: unit.start_id, ...end });
     await until(() => phase() === 'stopped' || phase() === 'failed');
     await anna.submit('/hub/spawn');
     t.equal(phase(), 'spawn');

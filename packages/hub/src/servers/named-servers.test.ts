@@ -1,5 +1,5 @@
+import { absentStatus } from '@metalhub/wire/spawner.js';
 import t from 'tap';
-import { gone } from '../testing/peers.js';
 import { Browser, TestHub, until } from '../testing/test-hub.js';
 
 t.setTimeout(120_000);
@@ -171,7 +171,7 @@ t.test('one that is deleted while its end is still looked into does not come bac
   const server = test.context.servers.list().find(({ name }) => name === 'gpu');
   const unit = test.spawner.units.get('anna:gpu');
   if (unit === undefined) throw new Error('no unit');
-  test.spawner.change({ ...gone(unit), start_id: unit.start_id, active_state: 'failed', result: 'exit-code' });
+  test.spawner.change({ ...absentStatus(unit), start_id: unit.start_id, active_state: 'failed', result: 'exit-code' });
   await until(() => phase('gpu') === 'failed');
   t.equal((await anna.submit('/hub/delete', { server: 'gpu' })).statusCode, 303);
   letProxyAnswer();

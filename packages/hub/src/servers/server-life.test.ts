@@ -1,7 +1,8 @@
 import type { Key, ServerName } from '@metalhub/base/names.js';
+import { absentStatus } from '@metalhub/wire/spawner.js';
 import t from 'tap';
 import { type AnnasHub, openWithAnna, phaseOf } from '../testing/anna.js';
-import { gone, refuseStart } from '../testing/peers.js';
+import { refuseStart } from '../testing/peers.js';
 import { Browser, until } from '../testing/test-hub.js';
 
 // Of the whole file, also when it is run by itself: half a minute is not enough on a busy machine.
@@ -245,7 +246,7 @@ t.test('R06: a hub that was killed during a start takes it up again', async (t) 
   const { test, anna, phase } = await openWithAnna(t);
   test.spawner.onStart = (request, peer) => {
     peer.change({
-      ...gone(request),
+      ...absentStatus(request),
       active_state: 'activating',
       invocation_id: '9'.repeat(32),
       start_id: request.start_id,
@@ -282,7 +283,7 @@ t.test('a unit of a user that the database does not know is left alone, and so i
   await test.stop();
   const lost = { key: 'zoe' as Key, server: '' as ServerName };
   test.spawner.change({
-    ...gone(lost),
+    ...absentStatus(lost),
     active_state: 'active',
     invocation_id: '7'.repeat(32),
     start_id: 'f'.repeat(32),
@@ -313,7 +314,7 @@ t.test('A11: whoever gets the key of a running unit after the database was lost 
   await test.stop();
   const lost = { key: 'anna' as Key, server: '' as ServerName };
   test.spawner.change({
-    ...gone(lost),
+    ...absentStatus(lost),
     active_state: 'active',
     invocation_id: '7'.repeat(32),
     start_id: 'f'.repeat(32),

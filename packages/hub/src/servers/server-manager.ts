@@ -2,7 +2,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import { type ServerName, serverId, serviceUnit } from '@metalhub/base/names.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { RouteRequest } from '@metalhub/wire/proxy-api.js';
-import type { ServerStatus } from '@metalhub/wire/spawner.js';
+import { absentStatus, type ServerStatus } from '@metalhub/wire/spawner.js';
 import { deleteServer, listStoredServers } from '../db/tables/servers.js';
 import type { User } from '../db/tables/users.js';
 import { parseNewServerName } from '../names/new-server-name.js';
@@ -214,7 +214,8 @@ export class ServerManager {
       if (server === undefined || isAtRest(server.state)) this.#noteStranger(strangers, status);
     }
     for (const server of this.list()) {
-      if (!seen.has(server) && !isAtRest(server.state)) server.seen(goneStatus(server));
+      if (seen.has(server) || isAtRest(server.state)) continue;
+      server.seen(absentStatus({ key: server.user.key, server: server.name }));
     }
     this.#strangers = strangers;
     this.#isSettled = true;
@@ -254,23 +255,4 @@ export class ServerManager {
 
 function idOf(user: User, name: ServerName): string {
   return `${user.id}/${name}`;
-}
-
-/** What the spawner would say of a server that is not in its list. */
-function goneStatus({ user, name }: UserServer): ServerStatus {
-  return {
-    key: user.key,
-    server: name,
-    active_state: 'inactive',
-    invocation_id: null,
-    start_id: null,
-    profile: null,
-    started_at_ms: null,
-    result: null,
-    exit_status: null,
-    busy: null,
-    idle_since_ms: null,
-    out_of_memory_ms: null,
-    frozen: false,
-  };
 }

@@ -14,7 +14,13 @@ import type { ParamsOf } from '@metalhub/wire/protocol.js';
 import type { RouteReport, RouteRequest } from '@metalhub/wire/proxy-api.js';
 import { serveOnce } from '@metalhub/wire/serve-once.js';
 import { type Handlers, type RequestContext, serveWire } from '@metalhub/wire/server.js';
-import { baseOf, type ServerStatus, type SpawnerRequests, spawnerProtocol } from '@metalhub/wire/spawner.js';
+import {
+  absentStatus,
+  baseOf,
+  type ServerStatus,
+  type SpawnerRequests,
+  spawnerProtocol,
+} from '@metalhub/wire/spawner.js';
 import type { StartRequest, WatchEvent } from '../clients/spawner-client.js';
 
 /** For tests: programs at the other end of the hub's sockets that speak the protocols and do as they are told. */
@@ -87,7 +93,7 @@ export class SpawnerPeer {
     if (known !== undefined) return known;
     const invocation_id = String(++this.#invocations).padStart(32, '0');
     return this.change({
-      ...gone(request),
+      ...absentStatus(request),
       active_state: 'active',
       invocation_id,
       start_id: request.start_id,
@@ -125,7 +131,7 @@ export class SpawnerPeer {
         note('StopServer', params);
         await this.onStop(this, params.key);
         const known = this.units.get(serverId(params.key, params.server));
-        return known === undefined ? gone(params) : this.change({ ...gone(params), result: 'success' });
+        return known === undefined ? absentStatus(params) : this.change({ ...absentStatus(params), result: 'success' });
       },
       SetLimits: async (params) => {
         note('SetLimits', params);
@@ -136,7 +142,7 @@ export class SpawnerPeer {
       Thaw: async (params) => this.#setFrozen(params, false),
       Status: async (params) => {
         note('Status', params);
-        return this.units.get(serverId(params.key, params.server)) ?? gone(params);
+        return this.units.get(serverId(params.key, params.server)) ?? absentStatus(params);
       },
       List: async () => ({ servers: [...this.units.values()] }),
       Watch: (_params, context) => {
@@ -149,24 +155,6 @@ export class SpawnerPeer {
       },
     };
   }
-}
-
-export function gone({ key, server }: Pick<ServerStatus, 'key' | 'server'>): ServerStatus {
-  return {
-    key,
-    server,
-    active_state: 'inactive',
-    invocation_id: null,
-    start_id: null,
-    profile: null,
-    started_at_ms: null,
-    result: null,
-    exit_status: null,
-    busy: null,
-    idle_since_ms: null,
-    out_of_memory_ms: null,
-    frozen: false,
-  };
 }
 
 export function refuseStart(
