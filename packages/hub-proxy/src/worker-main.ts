@@ -1,4 +1,4 @@
-import { chmodSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, rmSync, unlinkSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
@@ -6,10 +6,10 @@ import { releaseMemoryWhenIdle } from '@metalhub/systemd/idle-memory.js';
 import type { Handlers } from '@metalhub/wire/server.js';
 import { serveWire } from '@metalhub/wire/server.js';
 import { writeFinalCounters } from './counter-ledger.js';
+import { writeFormat } from './format-file.js';
 import { formatFilePath, type GenerationRequests, generationProtocol } from './generation-protocol.js';
 import { createProxyLog } from './log.js';
 import { readOwnMemory } from './own-memory.js';
-import { STATE_FORMAT } from './state-format.js';
 import { Worker } from './worker.js';
 
 /** The pipe to the supervisor; its end means that there is none any more. Listening sockets follow. */
@@ -116,7 +116,7 @@ function main(): void {
   serveWire(control, generationProtocol(socketPath), handlers, { log, messageTimeoutMs: 60 * SECOND_MS });
   control.listen(socketPath, () => {
     chmodSync(socketPath, 0o600);
-    writeFileSync(formatFilePath(socketPath), `${STATE_FORMAT}\n`, { mode: 0o600 });
+    writeFormat(socketPath);
     liveness.write('listening\n');
   });
 }

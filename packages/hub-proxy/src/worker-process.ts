@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, rmSync, unlinkSync } from 'node:fs';
+import { rmSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -7,6 +7,7 @@ import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import { socketPeerCredentials } from '@metalhub/systemd/peer.js';
 import { connectWire, type WireClient } from '@metalhub/wire/client.js';
+import { readFormat } from './format-file.js';
 import {
   formatFilePath,
   type GenerationRequests,
@@ -179,16 +180,6 @@ export function isConnectionLost(error: unknown): boolean {
 export function isNobodyThere(error: unknown): boolean {
   const code = error instanceof Error ? systemErrorCode(error.cause) : undefined;
   return code === 'ECONNREFUSED' || code === 'ENOENT';
-}
-
-/** Workers of the first version wrote no such file. */
-function readFormat(socketPath: string): number {
-  try {
-    const format = Number(readFileSync(formatFilePath(socketPath), 'utf8'));
-    return Number.isSafeInteger(format) && format > 0 ? format : 1;
-  } catch {
-    return 1;
-  }
 }
 
 /** The worker writes one line into the pipe once its socket is there. The pipe stays open as the sign of our life. */
