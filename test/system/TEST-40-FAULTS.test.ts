@@ -267,9 +267,16 @@ t.test('a reboot keeps logins and files, and servers are offered again', async (
   t.match(await start(visitor, 'anna'), { ready: true });
   await machine.run(['sh', '-c', 'echo kept > /var/lib/private/metalhub/home/anna/mark']);
   await machine.reboot();
-  const home = await visitor.navigate('/hub/home');
-  t.match(home.text, />Start</);
-  t.match(await start(visitor, 'anna'), { ready: true });
+  t.match((await visitor.navigate('/hub/home')).text, />Start</);
+  const next = '/user/anna/lab/tree/notes.ipynb';
+  // Until the hub has found the server gone, the proxy says so by itself.
+  const visit = async (): Promise<boolean> => (await visitor.navigate(next)).path.startsWith('/hub/spawn?');
+  await until('a page that was open before leads to the start', visit);
+  const page = await visitor.navigate(next);
+  t.equal(fieldOf(page.text, 'next'), next, 'and back');
+  await visitor.submit('/hub/spawn', { csrf: fieldOf(page.text, 'csrf'), next, server: '' });
+  t.match(await outcomeOf(visitor, 'anna'), { ready: true });
+  t.equal((await visitor.navigate(next)).response.status, 200);
   t.equal(await machine.readFile('/var/lib/private/metalhub/home/anna/mark'), 'kept\n');
   await press(visitor, 'stop');
 });

@@ -253,6 +253,42 @@ t.test('R07: a spawner that cannot lease refuses the start with the reason', asy
   await press(dora, 'stop');
 });
 
+t.test(
+  'R07: with a full /run a start is refused with the reason, and all else goes on, over restarts too',
+  async (t) => {
+    // As it is after a boot, but for the size.
+    await machine.shell('mount -o remount,size=$(($(df --output=used -k /run | tail -n 1) + 64))k /run');
+    await machine.shell('dd if=/dev/zero of=/run/filler bs=512 2>/dev/null || true');
+    t.teardown(() => machine.exec(['sh', '-c', 'rm -f /run/filler; mount -o remount,size=20% /run']));
+    const bert = new Visitor();
+    await bert.logIn('bert', 'correct horse');
+    const refused = async (): Promise<void> => {
+      const event = await start(bert, 'bert');
+      t.equal(event['failed'], true);
+      t.match(JSON.stringify(event), /no space is left on the disk/i);
+      t.match(JSON.stringify(event), /free space under \/run/i);
+      t.equal(await unitProperty(machine, 'jupyter-bert.service', 'LoadState'), 'not-found');
+      t.equal(await machine.run(['ls', '/run/metalhub-spawner/cred']), '', 'nothing half-written');
+    };
+    await refused();
+    for (const end of ['restart', 'kill --signal=KILL']) {
+      await machine.shell(`systemctl ${end} hub.service hub-spawner.service hub-proxy.service`);
+      const isUp = async (): Promise<boolean> =>
+        (await anna.request('/user/anna/api/status').catch(() => undefined))?.status === 200;
+      await until('the way to what runs', isUp);
+      await until('the hub', async () => (await anna.request('/hub/health')).status === 200);
+      await refused();
+    }
+    // To stop what runs must not need what is full, or it stays so.
+    await press(anna, 'stop');
+    t.notOk(await isRunning('anna'));
+    await machine.shell('rm /run/filler; mount -o remount,size=20% /run');
+    t.match(await start(bert, 'bert'), { ready: true }, 'without anybody doing anything');
+    await press(bert, 'stop');
+    t.match(await start(anna, 'anna'), { ready: true });
+  },
+);
+
 t.test('R07: a hub that is started with a full disk says why, keeps trying, and comes back by itself', async (t) => {
   // Its end gives back what the database's log took, and a restart gets along with that: somebody else takes it.
   await machine.run(['systemctl', 'stop', 'hub.service']);
