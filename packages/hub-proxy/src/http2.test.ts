@@ -14,7 +14,7 @@ import {
 } from './testing/http2-client.js';
 import { ok } from './testing/upstream.js';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 t.test('requests of one connection are answered side by side', async (t) => {
   const waiting: Socket[] = [];

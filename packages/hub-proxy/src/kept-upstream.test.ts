@@ -5,7 +5,7 @@ import { openSession, request, startHttp2Front } from './testing/http2-client.js
 import { openClient, startProxy, type TestProxy } from './testing/proxy.js';
 import { ok } from './testing/upstream.js';
 
-t.setTimeout(60_000);
+t.setTimeout(600_000);
 
 const routing = {
   foreign_hub: true,

@@ -4,7 +4,7 @@ import { type Front, startFront } from './testing/front.js';
 import { openClient } from './testing/proxy.js';
 import { ok } from './testing/upstream.js';
 
-t.setTimeout(60_000);
+t.setTimeout(600_000);
 
 function get(path: string, ...fields: string[]): string {
   return [`GET ${path} HTTP/1.1`, 'Host: localhost', ...fields, '', ''].join('\r\n');

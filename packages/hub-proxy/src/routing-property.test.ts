@@ -9,7 +9,7 @@ import { randomTarget } from './testing/random-target.js';
 import { ticketClaims } from './testing/tickets.js';
 import { ok, startUpstream } from './testing/upstream.js';
 
-t.setTimeout(180_000);
+t.setTimeout(600_000);
 
 const ROUNDS = 100_000;
 const HOSTS = [

@@ -8,7 +8,7 @@ import { startFront } from './testing/front.js';
 import { ask, openClient } from './testing/proxy.js';
 import { ok } from './testing/upstream.js';
 
-t.setTimeout(30_000);
+t.setTimeout(600_000);
 
 const MEGABYTE = 1024 * 1024;
 

@@ -7,7 +7,7 @@ import { ask, fieldOf, openClient, statusOf } from './testing/proxy.js';
 import { ok } from './testing/upstream.js';
 import { TICKET_KEY_LIFETIME_MS, ticketKeyLeftMs } from './tls-material.js';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 const certificate = makeCertificate();
 const tls = tlsSettings(certificate);

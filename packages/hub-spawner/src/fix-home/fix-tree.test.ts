@@ -9,7 +9,7 @@ const RUN = fileURLToPath(new URL('fix-tree-run.js', import.meta.url));
 const TARGET = 70_123;
 const isRoot = process.getuid?.() === 0;
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 /** Makes what a hostile user, a backup and root may leave, all by chance: arguments are the directory, a seed and a size. */
 const HOSTILE = `

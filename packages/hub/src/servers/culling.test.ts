@@ -3,7 +3,7 @@ import type { ServerStatus } from '@metalhub/wire/spawner.js';
 import t from 'tap';
 import { Browser, DEFAULT_CONFIG, TestHub, until } from '../testing/test-hub.js';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 const PATH = '/user/anna/';
 

@@ -3,7 +3,7 @@ import t from 'tap';
 import { type AnnasHub, openWithAnna } from '../testing/anna.js';
 import { type Browser, until } from '../testing/test-hub.js';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 /** Anna's server runs, and the proxy does not answer until `letProxyAnswer` is called. */
 async function makeFixture(t: {

@@ -3,7 +3,7 @@ import type { LightMyRequestResponse } from 'fastify';
 import t from 'tap';
 import { Browser, TestHub, until } from '../testing/test-hub.js';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 interface Fixture {
   test: TestHub;

@@ -2,7 +2,7 @@ import { absentStatus } from '@metalhub/wire/spawner.js';
 import t from 'tap';
 import { Browser, TestHub, until } from '../testing/test-hub.js';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 interface Fixture {
   test: TestHub;

@@ -2,7 +2,7 @@ import t from 'tap';
 import type { StartRequest } from '../clients/spawner-client.js';
 import { Browser, TestHub, until } from '../testing/test-hub.js';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 const NAMES = ['anna', 'bert', 'cleo'] as const;
 

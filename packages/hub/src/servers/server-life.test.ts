@@ -6,7 +6,7 @@ import { refuseStart } from '../testing/peers.js';
 import { Browser, until } from '../testing/test-hub.js';
 
 // Of the whole file, also when it is run by itself: half a minute is not enough on a busy machine.
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 async function startAndWait({ test, anna }: Pick<AnnasHub, 'test' | 'anna'>): Promise<void> {
   await anna.submit('/hub/spawn');

@@ -3,7 +3,7 @@ import { openWithAnna } from '../testing/anna.js';
 import { until } from '../testing/test-hub.js';
 
 // Of the whole file, also when it is run by itself: half a minute is not enough on a busy machine.
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 t.test('a server whose way cannot be opened is not called ready before it can', async (t) => {
   const { test, anna, phase } = await openWithAnna(t);
