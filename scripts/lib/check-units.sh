@@ -10,6 +10,7 @@ declare -A BUDGETS=(
   [hub-spawner.service]=12
   [hub-fix-home@.service]=14
   [hub-home-kind.service]=4
+  [hub-create-account@.service]=14
   [hub-pam@.service]=13
   [hub-logs@.service]=10
 )

@@ -120,6 +120,11 @@ export function isAccountOf(key: Key, { uid, gid, home }: { uid: number; gid: nu
   return uid === gid && uid >= FIRST_UID && (uid < DYNAMIC_UIDS.first || uid > DYNAMIC_UIDS.last);
 }
 
+/** Of an account of the machine that was made for the key (accounts.mode = "create"). */
+export function createdHomePath(key: Key): string {
+  return `/home/${accountName(key)}`;
+}
+
 /** The directory itself; nobody but root can reach it from outside the user's units. */
 export function privateHomePath(key: Key): string {
   return `${PRIVATE_HOME_ROOT}/${key}`;

@@ -1,3 +1,4 @@
+import { checkAccounts } from './account-modes.js';
 import { isRange } from './address-range.js';
 import { basePathMistake } from './base-path.js';
 import { memoryMistake } from './bytes.js';
@@ -14,9 +15,7 @@ export function checkConsistency(config: Config, refuse: Refuse): void {
   checkListen(config, refuse);
   checkTls(config, refuse);
   checkUpstreams(config, refuse);
-  if (config.accounts.uid_min > config.accounts.uid_max) {
-    refuse(['accounts', 'uid_max'], `must not be less than accounts.uid_min (${config.accounts.uid_min})`);
-  }
+  checkAccounts(config, refuse);
   checkProfiles(config, refuse);
   checkKernels(config, refuse);
   const ceilingMistake = memoryMistake(config.server.memory_ceiling);

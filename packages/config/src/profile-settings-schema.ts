@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox';
+import { ACCOUNT_MODES } from './account-modes.js';
 import { RELAXATIONS } from './relaxations.js';
 import { bytes, closed } from './schema-parts.js';
 
@@ -22,6 +23,17 @@ const hooks = (description: string) =>
 
 /** What a server of a profile is; overrides and options may change each of them. */
 export const SETTINGS = {
+  account_mode: Type.String({
+    pattern: `^(${ACCOUNT_MODES.join('|')})?$`,
+    default: '',
+    description: 'As whom the server runs; empty for what accounts.mode says.',
+  }),
+  home: Type.String({
+    pattern: '^(kept|ephemeral)$',
+    default: 'kept',
+    description:
+      'kept: the home of the user; ephemeral: one that each server gets for itself, empty but for /etc/skel, and that is gone for good when the server ends, for whatever reason. It lies in memory, and counts as such: memory_max is the most it can hold.',
+  }),
   python: Type.String({
     pattern: '^/[^\\s\\p{Cc}%$"\'\\\\]+$',
     maxLength: 1024,

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox';
+import { ACCOUNT_MODES } from './account-modes.js';
 import { BYTES_PATTERN } from './bytes.js';
 import { kernelRootSchema, kernelSchema } from './kernel-schema.js';
 import { profileSchema } from './profile-schema.js';
@@ -266,6 +267,18 @@ export const configSchema = Type.Object(
     }),
     accounts: Type.Object(
       {
+        mode: Type.String({
+          pattern: `^(${ACCOUNT_MODES.join('|')})$`,
+          default: 'dynamic',
+          description:
+            'As whom servers run, unless their profile says something else. dynamic: an account of its own for each user, which systemd makes; local: the account of the machine that the user logged in with, with its groups, home and shell, in a session of PAM (/etc/pam.d/metalhub-session); create: an account of the machine, jupyter-<key>, that is made for each user at their first start, whatever they log in with. See docs/accounts.md.',
+        }),
+        privileged_groups: Type.Array(Type.String({ minLength: 1, maxLength: 256 }), {
+          default: [],
+          maxItems: 100,
+          description:
+            'With local and create: groups that give power over the machine, as sudo or docker, whose members may have servers all the same. Otherwise they are refused.',
+        }),
         uid_min: Type.Integer({
           minimum: 1000,
           maximum: 4_294_000_000,

@@ -1,15 +1,13 @@
-import { readFileSync } from 'node:fs';
-import { systemErrorCode } from '@metalhub/base/errors.js';
 import { type Clock, DAY_MS } from '@metalhub/base/time.js';
+import { findRefusal } from '@metalhub/config/account-rules.js';
 import type { LoginConfig } from '@metalhub/config/schema.js';
+import { readShells } from '@metalhub/config/shells.js';
 import { type Account, accountGroupNames, findAccount, findShadow } from '@metalhub/systemd/accounts.js';
 import type { PamAnswer } from '@metalhub/wire/pam.js';
 import { findInputRefusal } from './credentials.js';
 import { cString, runPam } from './libpam.js';
 import { judgeFailure, PAM_SUCCESS, type PamResult } from './outcome.js';
-import { findRefusal, parseShells } from './policy.js';
 
-const SHELLS_FILE = '/etc/shells';
 const MAX_ANSWERED_GROUPS = 1024;
 const MAX_REASON_CHARACTERS = 256;
 
@@ -72,15 +70,6 @@ async function applyPolicy(
   const reason = findRefusal({ name, account, groups, shells: readShells() }, login);
   if (reason !== undefined) return { outcome: 'denied', groups: [], reason };
   return { outcome: 'accepted', groups: groups.slice(0, MAX_ANSWERED_GROUPS), reason: null };
-}
-
-function readShells(): ReadonlySet<string> {
-  try {
-    return parseShells(readFileSync(SHELLS_FILE, 'utf8'));
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return parseShells(undefined);
-    throw error;
-  }
 }
 
 /** Runs something slow once: when told to, or at the latest when its result is wanted. */

@@ -192,7 +192,7 @@ def main():
     command = read_command(credential)
     base_url = credential["base_url"]
     notify_socket = taken.get("NOTIFY_SOCKET")
-    launcher.fill_new_home(os.environ.get("HOME"), os.environ.get("STATE_DIRECTORY"))
+    launcher.fill_new_home(os.environ.get("HOME"), launcher.own_home(credential))
     if mentions(command, "fd"):
         become(command, base_url, listening, notify_socket)
     path = os.path.join(os.environ.get("JUPYTER_RUNTIME_DIR", "/run/jupyter"), "program.sock")

@@ -117,6 +117,11 @@ def sample(home, count):
             pass
 
 
+def own_home(credential):
+    """The home when it is metalhub's to fill: one that systemd made for a dynamic user, or one that goes with the server."""
+    return os.environ.get("HOME") if credential.get("ephemeral_home") is True else os.environ.get("STATE_DIRECTORY")
+
+
 def fill_new_home(home, state_directory, skeleton=SKELETON):
     """Gives a new home what new accounts of the machine get. It runs as the user, who may do all this anyway; what is
     there already is never touched, and no failure keeps the server from starting."""
@@ -332,7 +337,7 @@ def main():
     credential = read_credential(taken)
     check_jupyter()
     check_owners(os.environ.get("HOME"), credential.get("home_checked_at_ms"))
-    fill_new_home(os.environ.get("HOME"), os.environ.get("STATE_DIRECTORY"))
+    fill_new_home(os.environ.get("HOME"), own_home(credential))
     lab_app, serverapp = import_lab()
     address = taken.get("NOTIFY_SOCKET")
     wanted = credential.get("kernels")

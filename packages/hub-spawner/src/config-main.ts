@@ -1,15 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@metalhub/config/load.js';
-import type { Config } from '@metalhub/config/schema.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 import { createLog } from '@metalhub/systemd/journal.js';
 import { isProgram } from './hooks.js';
-import { kernelEntries } from './kernel-shape.js';
-import { profileEntry } from './profile-entry.js';
 import { requireRootOwned } from './root-owned.js';
-import { serverEntry } from './server-entry.js';
-import { CONFIG_EXTRACT, type SpawnerConfig, spawnerConfigShape } from './spawner-config.js';
+import { CONFIG_EXTRACT, type SpawnerConfig } from './spawner-config.js';
+import { extractOf } from './spawner-extract.js';
 import { profileUnits } from './unit-file.js';
 
 const EXIT_CONFIG = 78;
@@ -28,7 +25,7 @@ async function main(): Promise<void> {
 
   const sources = readSources(CONFIG_FILE, DROP_IN_DIRECTORIES);
   for (const path of [CONFIG_FILE, ...DROP_IN_DIRECTORIES, ...sources.map(({ file }) => file)]) requireRootOwned(path);
-  const extract = spawnerConfigShape(extractOf(loadConfig()), '');
+  const extract = extractOf(loadConfig());
   for (const program of hookPrograms(extract)) requireRootOwned(program);
   await store(`${JSON.stringify(extract, null, 2)}\n`);
 }
@@ -42,15 +39,6 @@ async function store(extract: string): Promise<void> {
     if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
     throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
   }
-}
-
-function extractOf({ accounts, server, profile, kernel, kernel_root }: Config): SpawnerConfig {
-  return {
-    accounts: { uid_min: accounts.uid_min, uid_max: accounts.uid_max },
-    server: serverEntry(server),
-    profile: profile.map(profileEntry),
-    kernels: kernelEntries({ kernel, kernel_root }),
-  };
 }
 
 /** Whoever could write to one would run in everybody's sandbox. */

@@ -3,6 +3,7 @@ import type { Clock } from '@metalhub/base/time.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import type { ServerStatus, START_STAGES } from '@metalhub/wire/spawner.js';
 import type { CommandTable } from './commands/command-table.js';
+import type { AccountMaker } from './created-account.js';
 import type { HomeRepairs } from './home-repair.js';
 import type { KeyCounter } from './key-counter.js';
 import type { LeaseStore } from './leases.js';
@@ -20,6 +21,7 @@ export interface SpawnerContext {
   readonly manager: Manager;
   readonly watch: ServerWatch;
   readonly leases: LeaseStore;
+  readonly accounts: AccountMaker;
   readonly homes: HomeRepairs;
   /** Keys whose lease a start relies on. */
   readonly keysInUse: KeyCounter;

@@ -45,6 +45,13 @@ export interface PreparedHome {
   leave(): void;
 }
 
+/** Of a home that is not metalhub's to look after. */
+export const UNTOUCHED_HOME: PreparedHome = {
+  checkedAtMs: undefined,
+  confirm: async () => undefined,
+  leave: () => undefined,
+};
+
 export interface HomeRepairs {
   /**
    * Makes sure that a unit that is about to start finds its user's files its user's; repairs them when something cheap to

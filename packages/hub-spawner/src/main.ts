@@ -3,7 +3,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { accountName, findServerOfUnit, isAccountOf, type Key, serverId, serviceUnit } from '@metalhub/base/names.js';
 import { MINUTE_MS, systemClock } from '@metalhub/base/time.js';
-import { findAccount, findAccountByUid, findGroupByGid } from '@metalhub/systemd/accounts.js';
+import { findAccount, findAccountByUid } from '@metalhub/systemd/accounts.js';
 import { createLog } from '@metalhub/systemd/journal.js';
 import { requireListenFd } from '@metalhub/systemd/listen-fds.js';
 import { connectManager, type Manager } from '@metalhub/systemd/manager.js';
@@ -15,6 +15,7 @@ import { spawnerAdminProtocol } from '@metalhub/wire/spawner-admin.js';
 import { requireAdministrator } from './admin-peer.js';
 import { createCommandTable } from './commands/command-table.js';
 import type { SpawnerContext, StartStage } from './context.js';
+import { createAccountMaker, runCreateAccount } from './created-account.js';
 import { listCredentials, removeCredential } from './credentials.js';
 import { spawnerAdminHandlers, spawnerHandlers } from './dispatch.js';
 import { createHomeKinds, runFixHome } from './fix-home-units.js';
@@ -29,6 +30,8 @@ import { createOperations, createSlots } from './operations.js';
 import { resetFailed } from './requests/stop-server.js';
 import { createServerWatch } from './server-watch.js';
 import { readSpawnerConfig } from './spawner-config.js';
+import { isUidTaken } from './uid-taken.js';
+import { unpublishAccount } from './user-records.js';
 import { createUserSlices } from './user-slices.js';
 
 declare const METALHUB_VERSION: string;
@@ -130,6 +133,10 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     commands: createCommandTable({ manager, log }),
     slots: createSlots(STARTS_AT_ONCE, STARTS_WAITING),
     leases,
+    accounts: createAccountMaker({
+      make: (lease) => runCreateAccount(manager, lease),
+      unpublish: (lease) => unpublishAccount(lease),
+    }),
     homes: createHomeRepairs({
       ...{ log, clock: systemClock, manager, markers: createHomeMarkers() },
       ownerOf: async (uid, key) => describeOwner(uid, key, (await leases.survey()).table),
@@ -139,10 +146,6 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     keysInUse: createKeyCounter(),
     readConfig: () => readSpawnerConfig(),
   };
-}
-
-async function isUidTaken(uid: number): Promise<boolean> {
-  return (await findAccountByUid(uid)) !== undefined || (await findGroupByGid(uid)) !== undefined;
 }
 
 /** Whose number it is: an account's that is not the key's own, or one that was ever leased to another key. */

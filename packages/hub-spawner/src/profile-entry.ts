@@ -1,14 +1,18 @@
+import type { AccountMode } from '@metalhub/config/account-modes.js';
 import { parseBytes } from '@metalhub/config/bytes.js';
 import { parseCpuSet } from '@metalhub/config/profile-settings.js';
 import { pythonOf } from '@metalhub/config/python-of.js';
 import type { OptionConfig, OverrideConfig, ProfileConfig } from '@metalhub/config/schema.js';
 import { changesShape, type ProfileChanges, type ProfileEntry, settingsShape } from './profile-shape.js';
 
-/** What the spawner is told of a profile: its settings with numbers, without titles and without who may use it. */
-export function profileEntry(profile: ProfileConfig): ProfileEntry {
+/**
+ * What the spawner is told of a profile: its settings with numbers, without titles and without who may use it.
+ * @param mode of a profile that names none
+ */
+export function profileEntry(profile: ProfileConfig, mode: AccountMode): ProfileEntry {
   return {
     name: profile.name,
-    settings: settingsShape(changes(profile), profile.name),
+    settings: settingsShape({ account_mode: mode, ...changes(profile) }, profile.name),
     overrides: profile.override.map((override) => ({ name: override.name, changes: changes(override) })),
     choices: profile.choice.map(({ name, option }) => ({
       name,
@@ -20,6 +24,8 @@ export function profileEntry(profile: ProfileConfig): ProfileEntry {
 /** Only what is said: keys that are left out stay so. */
 function changes(source: ProfileConfig | OverrideConfig | OptionConfig): ProfileChanges {
   const result: Record<string, unknown> = {
+    account_mode: source.account_mode || undefined,
+    home: source.home,
     python: pythonOf(source.environment, source.python),
     command: source.command,
     default_url: source.default_url,

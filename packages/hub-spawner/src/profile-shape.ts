@@ -10,6 +10,7 @@ import {
   type Shaped,
   text,
 } from '@metalhub/base/shape.js';
+import { ACCOUNT_MODES } from '@metalhub/config/account-modes.js';
 import { RELAXATIONS } from '@metalhub/config/relaxations.js';
 import { PROFILE_NAME_PATTERN } from '@metalhub/wire/spawner.js';
 
@@ -47,6 +48,8 @@ export const PLAIN_PROPERTIES = {
 
 /** Keys as in metalhub.toml, except that sizes and processors are numbers. */
 const SETTINGS = {
+  account_mode: oneOf(...ACCOUNT_MODES),
+  home: oneOf('kept', 'ephemeral'),
   python: text({ pattern: /^\/[^\s\p{Cc}%$"'\\]+$/u, max: 1024 }),
   /** Empty for JupyterLab. */
   command: list(text({ pattern: /^[^\p{Cc}]*$/u, max: 4096 }), 100),

@@ -1,4 +1,3 @@
-import { homePath, type Key } from '@metalhub/base/names.js';
 import {
   allowList,
   bindMounts,
@@ -13,7 +12,9 @@ import {
   u64,
 } from '@metalhub/systemd/unit-property.js';
 import { addressMasks } from './address-mask.js';
+import { hiddenParent } from './local-home.js';
 import type { SpawnerProfile } from './spawner-config.js';
+import type { UserAccount } from './user-account.js';
 
 /** Of Jupyter's kernels, in each unit its own. */
 export const RUNTIME_DIRECTORY = '/run/jupyter';
@@ -25,8 +26,7 @@ const EPERM = 1;
 export const ALL_NAMESPACES = 0x7e02_0080n;
 
 export interface SandboxInput {
-  readonly key: Key;
-  readonly uid: number;
+  readonly account: UserAccount;
   readonly profile: SpawnerProfile;
 }
 
@@ -35,18 +35,21 @@ export interface SandboxInput {
  * root's profile says so.
  */
 export function sandboxProperties(input: SandboxInput): UnitProperty[] {
-  const { key, uid, profile } = input;
+  const { account, profile } = input;
   const isRelaxed = (what: SpawnerProfile['relax'][number]): boolean => profile.relax.includes(what);
   return [
     ...[
       ...['NoNewPrivileges', 'PrivateTmp', 'PrivateDevices', 'PrivateIPC', 'ProtectHostname', 'ProtectClock'],
-      ...['ProtectKernelTunables', 'ProtectKernelModules', 'ProtectKernelLogs', 'ProtectControlGroups', 'RemoveIPC'],
+      ...['ProtectKernelTunables', 'ProtectKernelModules', 'ProtectKernelLogs', 'ProtectControlGroups'],
       'RestrictSUIDSGID',
     ].map((name) => bool(name, true)),
+    // Of an account of the machine other sessions may have some, and units have none outside of their own namespace.
+    bool('RemoveIPC', !account.isLocal),
     bool('RestrictRealtime', !isRelaxed('realtime')),
     // Debuggers run programs without address space randomization.
     bool('LockPersonality', !isRelaxed('ptrace')),
-    str('ProtectHome', 'yes'),
+    // The other homes are not even there.
+    str('ProtectHome', account.isLocal ? 'tmpfs' : 'yes'),
     str('ProtectSystem', 'strict'),
     str('DevicePolicy', 'closed'),
     // Without ProcSubset=pid: it hides /proc/meminfo, and ps, free and psutil fail.
@@ -64,18 +67,35 @@ export function sandboxProperties(input: SandboxInput): UnitProperty[] {
     u64('RestrictNamespaces', isRelaxed('namespaces') ? ALL_NAMESPACES : 0n),
     u32('UMask', 0o077),
     // systemd 257 mounts a dynamic user's state noexec: no script or virtual environment in the home would run.
-    strv('ExecPaths', [homePath(key)]),
+    ...(account.isLocal || profile.home === 'ephemeral' ? [] : [strv('ExecPaths', [account.home])]),
     pairs('TemporaryFileSystem', [
       ['/dev/shm', 'mode=1777'],
       // Sockets of kernels. Not in the home, where a long key would make their paths longer than the 107 bytes that a
       // socket's may have; not in /tmp, which is cleaned of what is old.
-      [RUNTIME_DIRECTORY, `mode=0700,uid=${uid},gid=${uid},size=16M,nr_inodes=16k`],
+      [RUNTIME_DIRECTORY, `mode=0700,uid=${account.uid},gid=${account.gid},size=16M,nr_inodes=16k`],
+      ...hiddenHomes(input),
+      ...ephemeralHome(input),
     ]),
     strv('InaccessiblePaths', ['-/run/metalhub', '-/run/metalhub-spawner']),
     ...networkProperties(profile),
     ...rootProperties(profile),
-    ...pathProperties(profile),
+    ...pathProperties(input),
   ];
+}
+
+/** What lies beside the home and is not hidden by `ProtectHome=`: homes of others, and the kept one of an ephemeral user. */
+function hiddenHomes({ account: { isLocal, home }, profile }: SandboxInput): [string, string][] {
+  const isHidden = isLocal || profile.home === 'ephemeral';
+  const parent = isHidden ? hiddenParent(home) : undefined;
+  return parent === undefined ? [] : [[parent, 'ro,mode=0755']];
+}
+
+/** Gone with the last process of its unit, whoever or whatever ends it: nothing has to clean up. */
+function ephemeralHome({ account, profile }: SandboxInput): [string, string][] {
+  if (profile.home !== 'ephemeral') return [];
+  const { home, uid, gid } = account;
+  const size = profile.memory_max_bytes === null ? '50%' : String(profile.memory_max_bytes);
+  return [[home, `mode=0700,uid=${uid},gid=${gid},size=${size}`]];
 }
 
 function networkProperties({ network, ip_allow, ip_deny }: SpawnerProfile): UnitProperty[] {
@@ -96,14 +116,17 @@ function rootProperties({ root_directory: directory, root_image: image }: Spawne
 }
 
 /** What is added to the file system of a server. */
-function pathProperties({ mounts, devices, root_directory, root_image }: SpawnerProfile): UnitProperty[] {
+function pathProperties({ account, profile }: SandboxInput): UnitProperty[] {
+  const { mounts, devices, root_directory, root_image } = profile;
+  const isBound = account.isLocal && profile.home === 'kept';
+  const home = isBound ? [{ source: account.home, destination: account.home }] : [];
   const bound = (write: boolean) =>
     mounts.filter((mount) => mount.write === write).map(({ source, target }) => ({ source, destination: target }));
   const nodes = devices.map((path) => ({ source: path, destination: path }));
   const isElsewhere = root_directory !== '' || root_image !== '';
   // Another system has neither our launcher nor, in its nss-systemd, the names of our accounts.
   const needed = isElsewhere ? [PROGRAMS, '/run/userdb'].map((path) => ({ source: path, destination: path })) : [];
-  const writable = [...bound(true), ...nodes];
+  const writable = [...home, ...bound(true), ...nodes];
   const readOnly = [...bound(false), ...needed];
   return [
     ...(writable.length === 0 ? [] : [bindMounts('BindPaths', writable)]),

@@ -16,6 +16,7 @@ const running: UnitValues = {
   Slice: 'jupyter-anna.slice',
   User: 'jupyter-anna',
   DynamicUser: true,
+  PAMName: '',
   ControlGroup: '/jupyter.slice/jupyter-anna.slice/jupyter-anna.service',
   Result: 'success',
   ExecMainCode: 0,
@@ -102,6 +103,16 @@ t.test('S10: anything that differs from what we make belongs to somebody else', 
     const unit = interpretUnit(key, server, { ...running, ...difference });
     t.equal(unit.ownership, 'foreign', JSON.stringify(difference));
     t.equal(unit.status.active_state, 'inactive', 'nothing of it is told');
+  }
+});
+
+t.test('a server of a local account is ours, and says whose it is', async (t) => {
+  const values = { ...running, DynamicUser: false, User: 'anna.smith', PAMName: 'metalhub-session', UID: 1001 };
+  t.match(interpretUnit(key, server, values), { ownership: 'ours', isLocal: true, account: 'anna.smith', uid: 1001 });
+  t.match(interpretUnit(key, server, running), { isLocal: false, account: 'jupyter-anna' });
+  for (const difference of [{ PAMName: 'login' }, { User: '' }, { User: 'root' }, { Slice: 'user.slice' }]) {
+    const { ownership } = interpretUnit(key, server, { ...values, ...difference });
+    t.equal(ownership, 'foreign', JSON.stringify(difference));
   }
 });
 

@@ -13,10 +13,11 @@ import type { BusValue } from '@metalhub/systemd/variant.js';
 import { absentStatus, isBase, type ServerStatus } from '@metalhub/wire/spawner.js';
 import { parseActivity } from './activity-text.js';
 import { BASE_VARIABLE, PROFILE_VARIABLE, START_ID_VARIABLE } from './unit-properties.js';
+import { LOCAL_SESSION } from './user-account.js';
 
 const UNIT_NAMES = ['ActiveState', 'Transient', 'InvocationID', 'ActiveEnterTimestamp', 'FreezerState'] as const;
 const SERVICE_NAMES = [
-  ...(['Environment', 'Slice', 'User', 'DynamicUser', 'ControlGroup'] as const),
+  ...(['Environment', 'Slice', 'User', 'DynamicUser', 'PAMName', 'ControlGroup'] as const),
   ...(['Result', 'ExecMainCode', 'ExecMainStatus', 'MainPID', 'UID', 'StatusText'] as const),
 ] as const;
 const ACTIVE_STATES = [
@@ -38,6 +39,10 @@ export interface ServerUnit {
   readonly status: ServerStatus;
   /** 0 when nothing runs. */
   readonly mainPid: number;
+  /** As whom it was started. */
+  readonly account: string;
+  /** That is an account of the machine. */
+  readonly isLocal: boolean;
   /** The uid that its processes really have. */
   readonly uid: number;
   readonly controlGroup: string;
@@ -67,7 +72,8 @@ export async function readServerUnit(manager: Manager, key: Key, server: ServerN
 
 function absentUnit(key: Key, server: ServerName): ServerUnit {
   const status = absentStatus({ key, server });
-  return { ownership: 'absent', status, mainPid: 0, uid: 0, controlGroup: '', environment: new Map() };
+  const unit = { mainPid: 0, account: '', isLocal: false, uid: 0, controlGroup: '', environment: new Map() };
+  return { ownership: 'absent', status, ...unit };
 }
 
 /** Whether the socket unit's name is free, ours, or somebody else's. */
@@ -89,6 +95,8 @@ export function interpretUnit(key: Key, server: ServerName, values: UnitValues):
     ownership,
     status: ownership === 'ours' ? statusOf(key, server, values, environment) : absentStatus({ key, server }),
     mainPid: Number(values.MainPID),
+    account: String(values.User),
+    isLocal: values.DynamicUser !== true,
     uid: Number(values.UID),
     controlGroup: String(values.ControlGroup),
     environment,
@@ -101,11 +109,16 @@ function ownershipOf(key: Key, values: UnitValues, environment: ReadonlyMap<stri
   const isOurs =
     values.LoadState === 'loaded' &&
     values.Transient === true &&
-    values.DynamicUser === true &&
-    values.User === accountName(key) &&
+    isAccountOfOurs(key, values) &&
     values.Slice === userSlice(key) &&
     /^[0-9a-f]{32}$/.test(environment.get(START_ID_VARIABLE) ?? '');
   return isOurs ? 'ours' : 'foreign';
+}
+
+/** Of an account of the machine whoever asks must know which one it has to be. */
+function isAccountOfOurs(key: Key, { DynamicUser, User, PAMName }: UnitValues): boolean {
+  if (DynamicUser === true) return User === accountName(key);
+  return PAMName === LOCAL_SESSION && User !== '' && User !== 'root';
 }
 
 function statusOf(

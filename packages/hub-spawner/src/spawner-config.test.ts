@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { getProfile, type ProfileVariant, readSpawnerConfig } from './spawner-config.js';
+import { getProfile, hasLocalProfile, type ProfileVariant, readSpawnerConfig } from './spawner-config.js';
 import { extractOf } from './testing/profile.js';
 
 const good = extractOf('[[profile]]\nname = "default"\n');
@@ -30,6 +30,8 @@ t.test('S03: limits beyond the ceilings, paths with substitutions and unknown ke
     { python: '/opt/a b/python' },
     { python: '/opt/a\npython' },
     { ExecStartPre: '/bin/sh' },
+    { account_mode: 'root' },
+    { home: '/etc' },
     { properties: { ExecStartPre: 1 } },
     { properties: { Nice: -21 } },
     { devices: ['/etc/shadow'] },
@@ -124,6 +126,32 @@ t.test('a root that a later layer names takes the place of an earlier one, of wh
   t.same(rootOf({ override: 'staff', choices: { root: 'same' } }), ['', '/srv/root.img']);
   t.same(rootOf({ override: 'staff', choices: { root: 'next' } }), ['/srv/next', '']);
   t.same(rootOf({ override: 'staff', choices: { root: 'none' } }), ['', '']);
+});
+
+t.test('each profile says as whom it runs, or accounts.mode does', async (t) => {
+  const login = '[[login]]\nmethod = "pam"\nallow = { groups = ["users"] }\n';
+  const config = extractOf(`${login}
+    [accounts]
+    mode = "local"
+    privileged_groups = ["adm"]
+    [[profile]]
+    name = "default"
+    [[profile.override]]
+    name = "guests"
+    groups = ["guests"]
+    account_mode = "dynamic"
+    [[profile]]
+    name = "sandbox"
+    account_mode = "dynamic"
+  `);
+  t.equal(getProfile(config, 'default').account_mode, 'local');
+  t.equal(getProfile(config, 'default', { override: 'guests' }).account_mode, 'dynamic');
+  t.equal(getProfile(config, 'sandbox').account_mode, 'dynamic');
+  const allow = { users: [], groups: ['users'] };
+  t.same(config.local, { login: { allow, deny: { users: [], groups: [] } }, privileged_groups: ['adm'] });
+  t.equal(good.local.login, null, 'without a [[login]] nobody has one');
+  t.equal(hasLocalProfile(config), true);
+  t.equal(hasLocalProfile(good), false);
 });
 
 t.test('S03: a variant that root has not named is refused', async (t) => {

@@ -1,16 +1,26 @@
 import { readFileSync } from 'node:fs';
 import { errorText, MetalhubError } from '@metalhub/base/errors.js';
-import { integer, list, object, type Shaped } from '@metalhub/base/shape.js';
+import { integer, list, nullable, object, type Shaped, text } from '@metalhub/base/shape.js';
 import { mergeSettings } from '@metalhub/config/profile-settings.js';
 import { kernelsShape } from './kernel-shape.js';
-import { memoryBytes, type ProfileSettings, profileShape } from './profile-shape.js';
+import { memoryBytes, type ProfileChanges, type ProfileSettings, profileShape } from './profile-shape.js';
 
 export const RUNTIME_DIRECTORY = '/run/metalhub-spawner';
 /** Written by hub-spawner-config, which knows TOML and the schema, so that the root daemon needs neither. */
 export const CONFIG_EXTRACT = `${RUNTIME_DIRECTORY}/config.json`;
 
+const names = list(text({ pattern: /^[^\p{Cc}]+$/u, max: 256 }), 1000);
+const nameLists = object({ users: names, groups: names });
+
 export const spawnerConfigShape = object({
   accounts: object({ uid_min: integer(1000, 4_294_000_000), uid_max: integer(1000, 4_294_000_000) }),
+  /** Which accounts of the machine servers may run as. */
+  local: object({
+    /** Who may log in with the machine's password; null for nobody. */
+    login: nullable(object({ allow: nameLists, deny: nameLists })),
+    /** Of those that give power over the machine, the ones whose members are not refused. */
+    privileged_groups: names,
+  }),
   server: object({
     start_timeout_sec: integer(1, 3600),
     stop_timeout_sec: integer(1, 600),
@@ -77,4 +87,14 @@ export function getProfile(config: SpawnerConfig, name: string, variant: Profile
     }),
   ];
   return { name, ...mergeSettings<ProfileSettings>(profile.settings, ...layers) };
+}
+
+/** Whether a server may run as an account of the machine. */
+export function hasLocalProfile({ profile }: Pick<SpawnerConfig, 'profile'>): boolean {
+  const layers = profile.flatMap(({ settings, overrides, choices }): readonly ProfileChanges[] => [
+    settings,
+    ...overrides.map(({ changes }) => changes),
+    ...choices.flatMap(({ options }) => options.map(({ changes }) => changes)),
+  ]);
+  return layers.some(({ account_mode: mode }) => mode === 'local' || mode === 'create');
 }

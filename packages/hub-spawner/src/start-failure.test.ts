@@ -35,6 +35,22 @@ for (const { result, status, code, message } of cases) {
   });
 }
 
+t.test('what keeps an account of the machine from a server is named', async (t) => {
+  const explainLocal = (exit_status: number, localAccount?: string) => {
+    const status = { key: parseKey('anna'), result: 'exit-code', exit_status };
+    const failed = { unit: 'jupyter-anna.service', python: '/x', timeoutSec: 60, status, isDiskFull: false };
+    return explainFailedStart({ ...failed, localAccount });
+  };
+  t.match(explainLocal(224, 'anna.smith'), {
+    code: 'MH_ERR_SPAWN_PAM',
+    message: /anna\.smith/,
+    hint: /metalhub-session/,
+  });
+  t.match(explainLocal(226, 'anna.smith'), { code: 'MH_ERR_SPAWN_HOME', message: /of anna\.smith.*not there/ });
+  t.match(explainLocal(200, 'anna.smith'), { code: 'MH_ERR_SPAWN_HOME', message: /may not go into/ });
+  for (const status of [200, 224, 226]) t.match(explainLocal(status), { code: 'MH_ERR_SPAWN_EXITED' }, `${status}`);
+});
+
 t.test('files of others are found by the launcher only, not by whatever program a profile names', async (t) => {
   const status = { key: parseKey('anna'), result: 'exit-code', exit_status: 103 };
   const failed = { unit: 'jupyter-anna.service', python: '/x', timeoutSec: 60, status, isDiskFull: false };

@@ -11,7 +11,9 @@ export const LAUNCHER_EXIT = {
   noCommand: 104,
 } as const;
 /** @see systemd.exec(5), PROCESS EXIT CODES */
-const SYSTEMD_EXIT = { exec: 203, user: 217, namespace: 226, stateDirectory: 238, credentials: 243 } as const;
+const SYSTEMD_EXIT = {
+  ...{ directory: 200, exec: 203, user: 217, pam: 224, namespace: 226, stateDirectory: 238, credentials: 243 },
+} as const;
 
 const FOREIGN_FILES = 'there are files of others in it';
 const DEBIAN_PYTHON = '/usr/bin/python3';
@@ -27,13 +29,15 @@ export interface FailedStart {
   readonly isDiskFull: boolean;
   /** Of the profile's mounts and roots. */
   readonly missingPath?: string | undefined;
+  /** Of a server that runs as an account of the machine. */
+  readonly localAccount?: string | undefined;
   /** What of the profile's `before_start` runs in the unit, and the units that it waits for. */
   readonly hooks?: { readonly programs: readonly string[]; readonly units: readonly string[] };
 }
 
 /** What a start that failed is called, from what systemd says of the service. Pure. */
 export function explainFailedStart(failed: FailedStart): MetalhubError {
-  const { unit, python, timeoutSec, status, isDiskFull, missingPath, program } = failed;
+  const { unit, python, timeoutSec, status, isDiskFull, missingPath, program, localAccount } = failed;
   const details = { unit };
   const logs = `see: journalctl -u ${unit}`;
   if (status.result === 'timeout') {
@@ -89,8 +93,24 @@ export function explainFailedStart(failed: FailedStart): MetalhubError {
         hint: logs,
       });
     }
+    case SYSTEMD_EXIT.pam:
+      if (localAccount === undefined) return setUpFailed(details, status, logs);
+      return new MetalhubError('MH_ERR_SPAWN_PAM', {
+        details: { ...details, account: localAccount },
+        hint: `it may be expired, or its password be; see /etc/pam.d/metalhub-session and: journalctl -u ${unit}`,
+      });
+    case SYSTEMD_EXIT.directory:
+      if (localAccount === undefined) return setUpFailed(details, status, logs);
+      return localHome(details, localAccount, 'the account may not go into it');
     case SYSTEMD_EXIT.namespace:
       if (isDiskFull) return diskFull(details);
+      if (missingPath === undefined && localAccount !== undefined) {
+        return localHome(
+          details,
+          localAccount,
+          'it is perhaps not there: systemd could not lay out what the server sees',
+        );
+      }
       if (missingPath === undefined) return setUpFailed(details, status, logs);
       return new MetalhubError('MH_ERR_SPAWN_MOUNT', {
         details: { ...details, path: missingPath },
@@ -103,6 +123,14 @@ export function explainFailedStart(failed: FailedStart): MetalhubError {
       if (isDiskFull) return diskFull(details);
       return exited(details, status, logs);
   }
+}
+
+/** Where it lies only the machine knows: this daemon cannot see homes. */
+function localHome(details: ErrorDetails, account: string, reason: string): MetalhubError {
+  return new MetalhubError('MH_ERR_SPAWN_HOME', {
+    details: { ...details, path: `of ${account}`, reason },
+    hint: `see "getent passwd ${account}" and: journalctl -u ${details['unit']}`,
+  });
 }
 
 /** The main process never ran, although nothing but a hook stands before it. */

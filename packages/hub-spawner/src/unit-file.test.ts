@@ -2,10 +2,12 @@ import { parseKey } from '@metalhub/base/names.js';
 import t from 'tap';
 import { extractOf, testProfile } from './testing/profile.js';
 import { profileUnits, renderUnit } from './unit-file.js';
+import { dynamicAccount } from './user-account.js';
 import { userUnitProperties } from './user-unit.js';
 
 function linesOf(keys: string): string[] {
-  const input = { key: parseKey('anna'), uid: 70_001, profile: testProfile(keys) };
+  const key = parseKey('anna');
+  const input = { key, account: dynamicAccount(key, 70_001), profile: testProfile(keys) };
   return renderUnit(userUnitProperties(input)).split('\n');
 }
 

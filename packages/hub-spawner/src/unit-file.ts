@@ -4,6 +4,7 @@ import type { UnitProperty } from '@metalhub/systemd/unit-property.js';
 import type { BusInput, Variant } from '@metalhub/systemd/variant.js';
 import type { ProfileChanges, ProfileEntry, ProfileSettings } from './profile-shape.js';
 import { ALL_NAMESPACES } from './sandbox.js';
+import { dynamicAccount } from './user-account.js';
 import { userUnitProperties } from './user-unit.js';
 
 /**
@@ -12,11 +13,13 @@ import { userUnitProperties } from './user-unit.js';
  */
 export function profileUnits(profiles: readonly ProfileEntry[]): Record<string, string> {
   const [key, uid] = [parseKey('somebody'), 70_000];
+  const local = { name: key, uid, gid: uid, home: `/home/${key}`, shell: '/bin/bash', isLocal: true };
   const units: Record<string, string> = {};
   for (const { name, settings, overrides, choices } of profiles) {
     const renderWith = (changes: ProfileChanges): string => {
       const profile = { name, ...mergeSettings<ProfileSettings>(settings, changes) };
-      return renderUnit(userUnitProperties({ key, uid, profile }));
+      const account = profile.account_mode === 'dynamic' ? dynamicAccount(key, uid) : local;
+      return renderUnit(userUnitProperties({ key, account, profile }));
     };
     const plain = renderWith({});
     units[name] = plain;

@@ -4,6 +4,7 @@ import { type BusInput, Variant } from '@metalhub/systemd/variant.js';
 import t from 'tap';
 import { testProfile } from './testing/profile.js';
 import { type ServerUnitInput, serverUnits } from './unit-properties.js';
+import { dynamicAccount, type UserAccount } from './user-account.js';
 
 const profile = testProfile('memory_max = "4G"\ncpu_quota_percent = 150');
 
@@ -11,7 +12,7 @@ function input(changes: Partial<ServerUnitInput> = {}): ServerUnitInput {
   return {
     key: parseKey('anna'),
     server: parseServerName(''),
-    uid: 70_001,
+    account: dynamicAccount(parseKey('anna'), 70_001),
     startId: 'a'.repeat(32),
     base: '/jupyter',
     credentialFile: '/run/metalhub-spawner/cred/anna/server.json',
@@ -74,6 +75,75 @@ t.test('a named server has units of its own and shares account, slice and home',
     Listen: ['a(ss)', [['Stream', '/run/metalhub/servers/anna:gpu-2.sock']]],
   });
 });
+
+const local: UserAccount = {
+  ...{ name: 'anna.smith', uid: 1001, gid: 100, home: '/srv/homes/anna', shell: '/bin/zsh', isLocal: true },
+};
+
+t.test('a local account has a session of PAM, and its own home, groups and shell', async (t) => {
+  const properties = serverUnits(input({ account: local })).properties;
+  const values = valuesOf(properties);
+  t.match(values, {
+    User: ['s', 'anna.smith'],
+    DynamicUser: ['b', false],
+    PAMName: ['s', 'metalhub-session'],
+    Slice: ['s', 'jupyter-anna.slice'],
+    WorkingDirectory: ['s', '/srv/homes/anna'],
+    NoNewPrivileges: ['b', true],
+    RemoveIPC: ['b', false],
+  });
+  for (const name of ['StateDirectory', 'ExecPaths', 'SupplementaryGroups', 'Group']) t.notOk(values[name], name);
+  const environment = textsIn(values['Environment']?.[1] ?? []);
+  for (const line of ['HOME=/srv/homes/anna', 'USER=anna.smith', 'LOGNAME=anna.smith', 'SHELL=/bin/zsh']) {
+    t.ok(environment.includes(line), line);
+  }
+  t.equal(properties.filter(([name]) => name === 'PAMName').length, 1);
+  t.notOk(valuesOf(serverUnits(input()).properties)['PAMName'], 'a dynamic user has none');
+});
+
+t.test('of all homes only that of its own is in the unit of a local account', async (t) => {
+  const profile = testProfile('mounts = [{ source = "/srv/data", write = true }]');
+  const of = (home: string) => {
+    const { properties } = serverUnits(input({ account: { ...local, home }, profile }));
+    t.equal(properties.filter(([name]) => name === 'BindPaths').length, 1, 'one list: a second one could replace it');
+    return valuesOf(properties);
+  };
+  const elsewhere = of('/srv/homes/anna');
+  t.match(elsewhere, { ProtectHome: ['s', 'tmpfs'] });
+  t.match(elsewhere['BindPaths']?.[1], [['/srv/homes/anna', '/srv/homes/anna', false], ['/srv/data']]);
+  const hidden = elsewhere['TemporaryFileSystem']?.[1] as string[][];
+  t.same(hidden.at(-1), ['/srv/homes', 'ro,mode=0755']);
+  t.ok(hidden.some(([path, how]) => path === '/run/jupyter' && how?.includes('uid=1001,gid=100')));
+  const usual = of('/home/anna')['TemporaryFileSystem']?.[1] as string[][];
+  t.same(
+    usual.map(([path]) => path),
+    ['/dev/shm', '/run/jupyter'],
+    'ProtectHome= hides /home',
+  );
+});
+
+t.test(
+  'an ephemeral home lies in memory, hides the kept one, and is no larger than the memory of the server',
+  async (t) => {
+    const mountsOf = (account: UserAccount | undefined, keys: string) => {
+      const profile = testProfile(`home = "ephemeral"\n${keys}`);
+      const values = valuesOf(serverUnits(input({ profile, ...(account && { account }) })).properties);
+      for (const name of ['StateDirectory', 'BindPaths', 'ExecPaths']) t.notOk(values[name], name);
+      return ((values['TemporaryFileSystem']?.[1] ?? []) as string[][]).slice(2);
+    };
+    t.same(mountsOf(undefined, 'memory_max = "1G"'), [
+      ['/var/lib/metalhub/home', 'ro,mode=0755'],
+      ['/var/lib/metalhub/home/anna', `mode=0700,uid=70001,gid=70001,size=${2 ** 30}`],
+    ]);
+    t.same(mountsOf({ ...local, home: '/home/anna' }, 'memory_max = ""'), [
+      ['/home/anna', 'mode=0700,uid=1001,gid=100,size=50%'],
+    ]);
+    t.same(
+      mountsOf(local, 'memory_max = "1G"').map(([path]) => path),
+      ['/srv/homes', '/srv/homes/anna'],
+    );
+  },
+);
 
 t.test('the slice is made by the first server of a user, and ends with the last', async (t) => {
   const [, slice] = serverUnits(input()).auxiliary;

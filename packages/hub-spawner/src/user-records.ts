@@ -6,10 +6,10 @@ import { accountName, homePath, isHomeOf } from '@metalhub/base/names.js';
 import { findAccount, findAccountByUid, findGroup, findGroupByGid } from '@metalhub/systemd/accounts.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 import type { Lease } from './lease-table.js';
+import { DYNAMIC_SHELL } from './user-account.js';
 
 /** Read by nss-systemd on every look-up; gone after a reboot. */
 export const RECORDS_DIRECTORY = '/run/userdb';
-export const USER_SHELL = '/bin/bash';
 
 /** @see https://systemd.io/USER_RECORD/ */
 export function userRecord({ key, uid }: Pick<Lease, 'key' | 'uid'>): Record<string, unknown> {
@@ -19,7 +19,7 @@ export function userRecord({ key, uid }: Pick<Lease, 'key' | 'uid'>): Record<str
     gid: uid,
     realName: `metalhub user ${key}`,
     homeDirectory: homePath(key),
-    shell: USER_SHELL,
+    shell: DYNAMIC_SHELL,
     // Nobody logs in to the machine with it: its only door is its server.
     locked: true,
   };

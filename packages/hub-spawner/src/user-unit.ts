@@ -1,16 +1,16 @@
 import { dirname } from 'node:path';
-import { accountName, homePath, type Key, userSlice } from '@metalhub/base/names.js';
+import { type Key, userSlice } from '@metalhub/base/names.js';
 import { bool, str, strv, type UnitProperty, u32 } from '@metalhub/systemd/unit-property.js';
 import { serviceLimits } from './limits.js';
 import { RUNTIME_DIRECTORY, sandboxProperties } from './sandbox.js';
 import type { SpawnerProfile } from './spawner-config.js';
+import { LOCAL_SESSION, type UserAccount } from './user-account.js';
 
 const DISTRIBUTION_BIN = '/usr/bin';
 
 export interface UserUnitInput {
   readonly key: Key;
-  /** Leased to the key; also the gid. */
-  readonly uid: number;
+  readonly account: UserAccount;
   readonly profile: SpawnerProfile;
 }
 
@@ -25,32 +25,40 @@ export function userUnitProperties(input: UserUnitInput): UnitProperty[] {
   return [...identityProperties(input), ...serviceLimits(input.profile), ...sandboxProperties(input)];
 }
 
-function identityProperties({ key }: UserUnitInput): UnitProperty[] {
+function identityProperties({ key, account, profile }: UserUnitInput): UnitProperty[] {
   return [
-    bool('DynamicUser', true),
-    str('User', accountName(key)),
+    bool('DynamicUser', !account.isLocal),
+    // By its name, never its number: systemd looks its groups up by that. Whether the number is right is seen afterwards.
+    str('User', account.name),
     str('Slice', userSlice(key)),
-    strv('StateDirectory', [`metalhub/home/${key}`]),
-    u32('StateDirectoryMode', 0o700),
-    str('WorkingDirectory', homePath(key)),
+    // Limits, locale, umask and what else root wants of a session.
+    ...(account.isLocal ? [str('PAMName', LOCAL_SESSION)] : []),
+    ...(isOurHome(account, profile)
+      ? [strv('StateDirectory', [`metalhub/home/${key}`]), u32('StateDirectoryMode', 0o700)]
+      : []),
+    str('WorkingDirectory', account.home),
     // A process that takes too much memory is killed, the others stay.
     str('OOMPolicy', 'continue'),
   ];
 }
 
+/** Whether a unit has the home that systemd keeps for a dynamic user: one that may have to be repaired. */
+export function isOurHome({ isLocal }: UserAccount, { home }: Pick<SpawnerProfile, 'home'>): boolean {
+  return !isLocal && home === 'kept';
+}
+
 /** Variables of every unit of a user. Readable by every local user: nothing secret. */
-export function userEnvironment({ key, profile }: UserUnitInput): Record<string, string> {
-  const home = homePath(key);
-  const account = accountName(key);
+export function userEnvironment({ account, profile }: UserUnitInput): Record<string, string> {
+  const { name, home, shell } = account;
   const bin = dirname(profile.python);
   return {
     // Below the others: what metalhub sets stays.
     LANG: 'C.UTF-8',
     ...profile.variables,
     HOME: home,
-    USER: account,
-    LOGNAME: account,
-    SHELL: '/bin/bash',
+    USER: name,
+    LOGNAME: name,
+    SHELL: shell,
     PATH: [
       `${home}/.local/bin`,
       ...(bin === DISTRIBUTION_BIN ? [] : [bin]),

@@ -1,5 +1,6 @@
 import { CONFIG_FILE } from '@metalhub/config/load.js';
 import type { Config } from '@metalhub/config/schema.js';
+import { parseDelegations } from '@metalhub/config/subordinate-ids.js';
 import { readIfThere } from './files.js';
 
 export interface RangeProblem {
@@ -43,7 +44,7 @@ const SYSTEMD_RANGES: readonly (Span & { use: string; state: RangeProblem['state
 
 /** What of the machine's meets the range from which users get their uids; in nothing else may one of them be used. Pure. */
 export function findRangeProblems(
-  { uid_min: first, uid_max: last }: Config['accounts'],
+  { uid_min: first, uid_max: last }: Pick<Config['accounts'], 'uid_min' | 'uid_max'>,
   files: RangeFiles,
 ): RangeProblem[] {
   const range = { first, last };
@@ -62,7 +63,7 @@ export function findRangeProblems(
     }
   }
   for (const table of ['subuid', 'subgid'] as const) {
-    const found = delegations(files[table]).filter((span) => meets(range, span));
+    const found = parseDelegations(files[table]).filter((span) => meets(range, span));
     if (found.length === 0) continue;
     const shown = shorten(found.map((span) => `${spanText(span)} of ${span.name}`));
     problems.push({
@@ -109,15 +110,6 @@ function shorten(texts: readonly string[]): string {
 /** Lines of passwd(5) and group(5), names with control characters left to whoever prints them. */
 function entries(text: string): { name: string; id: number }[] {
   return rows(text).flatMap(([name = '', , id = '']) => (/^[0-9]+$/.test(id) ? [{ name, id: Number(id) }] : []));
-}
-
-/** Lines of subuid(5): `name:first:count`. */
-function delegations(text: string): (Span & { name: string })[] {
-  return rows(text).flatMap(([name = '', first = '', count = '']) =>
-    /^[0-9]+$/.test(first) && /^[1-9][0-9]*$/.test(count)
-      ? [{ name, first: Number(first), last: Number(first) + Number(count) - 1 }]
-      : [],
-  );
 }
 
 function rows(text: string): string[][] {

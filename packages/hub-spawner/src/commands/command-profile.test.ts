@@ -10,6 +10,7 @@ import t, { type Test } from 'tap';
 import { createServerWatch } from '../server-watch.js';
 import { extractOf, testProfile } from '../testing/profile.js';
 import { serverUnits } from '../unit-properties.js';
+import { dynamicAccount } from '../user-account.js';
 import { chooseProfile } from './command-profile.js';
 
 const KEY = parseKey('anna');
@@ -66,7 +67,8 @@ async function setUp(t: Test, environment: readonly string[]) {
 /** What such a server's unit is told. */
 function environmentOf(variant: { override?: string; choices?: Record<string, string> }): string[] {
   const { properties } = serverUnits({
-    ...{ key: KEY, server: parseServerName(''), uid: 70_001, startId: 'a'.repeat(32), base: '', credentialFile: '/x' },
+    ...{ key: KEY, server: parseServerName(''), account: dynamicAccount(KEY, 70_001), startId: 'a'.repeat(32) },
+    ...{ base: '', credentialFile: '/x' },
     ...{ profile: testProfile(), variant, timeouts: extractOf('').server, makesSlice: false },
   });
   return properties.find(([name]) => name === 'Environment')?.[1].value as string[];

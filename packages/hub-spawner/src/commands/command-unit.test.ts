@@ -2,10 +2,12 @@ import { parseKey } from '@metalhub/base/names.js';
 import { type BusInput, Variant } from '@metalhub/systemd/variant.js';
 import t from 'tap';
 import { testProfile } from '../testing/profile.js';
+import { dynamicAccount } from '../user-account.js';
 import { userUnitProperties } from '../user-unit.js';
 import { type CommandStreams, commandProperties } from './command-unit.js';
 
-const user = { key: parseKey('anna'), uid: 70_001, profile: testProfile() };
+const key = parseKey('anna');
+const user = { key, account: dynamicAccount(key, 70_001), profile: testProfile() };
 const fds: CommandStreams = { kind: 'descriptors', fds: [7, 8, 9] };
 const terminal: CommandStreams = { kind: 'terminal', path: '/dev/pts/5', term: 'xterm' };
 

@@ -12,7 +12,6 @@ import type { CommandStreams } from '../commands/command-unit.js';
 import { type CommandStart, startCommand } from '../commands/start-command.js';
 import { requireOwnTerminal } from '../commands/terminal.js';
 import type { SpawnerContext } from '../context.js';
-import { USER_SHELL } from '../user-records.js';
 
 type Params<M extends keyof SpawnerAdminRequests> = ParamsOf<SpawnerAdminRequests, M>;
 type Result = ResultOf<SpawnerAdminRequests, 'Exec'>;
@@ -26,16 +25,24 @@ let lastHandover: Promise<unknown> = Promise.resolve();
 
 /** Runs a command as a user. It ends when the caller goes. */
 export function answerExec(context: SpawnerContext, params: Params<'Exec'>, request: Request, socket: Socket) {
-  const { command: words } = params;
-  return runCommand(context, socket, request, { ...params, words }, 3, ([input = -1, output = -1, error = -1]) => {
-    return { kind: 'descriptors', fds: [input, output, error] };
-  });
+  const { command } = params;
+  if (command.length === 0) throw new MetalhubError('MH_ERR_SPAWN_NAME', { details: { what: 'command' } });
+  return runCommand(
+    context,
+    socket,
+    request,
+    { ...params, wordsOf: () => command },
+    3,
+    ([input = -1, output = -1, error = -1]) => {
+      return { kind: 'descriptors', fds: [input, output, error] };
+    },
+  );
 }
 
 /** Like {@link answerExec} with the login shell, as JupyterLab's terminals start it. */
 export function answerShell(context: SpawnerContext, params: Params<'Shell'>, request: Request, socket: Socket) {
-  const words = [USER_SHELL, '-l'];
-  return runCommand(context, socket, request, { ...params, words }, 1, async ([fd = -1], { uid }) => {
+  const wordsOf: CommandStart['wordsOf'] = ({ shell }) => [shell, '-l'];
+  return runCommand(context, socket, request, { ...params, wordsOf }, 1, async ([fd = -1], { uid }) => {
     return { kind: 'terminal', path: await requireOwnTerminal(fd, uid), term: params.term };
   });
 }
@@ -64,8 +71,7 @@ async function runCommand(
   count: number,
   streamsOf: (fds: readonly number[], peer: PeerCredentials) => CommandStreams | Promise<CommandStreams>,
 ): Promise<Result> {
-  const { key, words, claimed } = start;
-  if (words.length === 0) throw new MetalhubError('MH_ERR_SPAWN_NAME', { details: { what: 'command' } });
+  const { key, claimed } = start;
   const peer = socketPeerCredentials(socket);
   const account = (await findAccountByUid(peer.uid))?.name ?? null;
   const fds = await takeDescriptors(socket, count, () => emit({ event: 'descriptors', id: null }));
@@ -76,7 +82,7 @@ async function runCommand(
     // systemd has its copies.
     for (const fd of fds) closeDescriptor(fd);
   }
-  const { id, unit, uid, profile } = started;
+  const { id, unit, words, uid, profile } = started;
   const who = { peer: `uid=${peer.uid} pid=${peer.pid}`, account, ...(claimed !== null && { claimed }) };
   const program = words[0]?.slice(0, PROGRAM_LOG_LENGTH) ?? '';
   // Of its words only the first: the others may hold secrets.

@@ -1,11 +1,18 @@
 import { MetalhubError } from '@metalhub/base/errors.js';
-import { type Key, PRIVATE_HOME_ROOT, privateHomePath, userSlice } from '@metalhub/base/names.js';
+import {
+  accountName,
+  isAccountOf,
+  type Key,
+  PRIVATE_HOME_ROOT,
+  privateHomePath,
+  userSlice,
+} from '@metalhub/base/names.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import type { ParamsOf, ResultOf } from '@metalhub/wire/protocol.js';
 import type { SpawnerAdminRequests } from '@metalhub/wire/spawner-admin.js';
 import type { SpawnerContext } from '../context.js';
 import type { LeaseSurvey } from '../leases.js';
-import { RECORDS_DIRECTORY, unpublishAccount } from '../user-records.js';
+import { type AccountLookups, machineLookups, RECORDS_DIRECTORY, unpublishAccount } from '../user-records.js';
 
 type Params = ParamsOf<SpawnerAdminRequests, 'ReleaseLease'>;
 
@@ -18,6 +25,7 @@ export async function answerReleaseLease(
   { key, home_is_gone: homeIsGone }: Params,
   peer: string,
   recordsDirectory: string = RECORDS_DIRECTORY,
+  lookups: Pick<AccountLookups, 'findAccount'> = machineLookups,
 ): Promise<ResultOf<SpawnerAdminRequests, 'ReleaseLease'>> {
   const { uid, identity } = await context.leases.release(key, async (survey, lease) => {
     await refuseWhileUnits(context.manager, key);
@@ -27,9 +35,18 @@ export async function answerReleaseLease(
     // Not after the release: a record that stayed would keep the next holder out, and could not be asked for again. While
     // there is a lease, the next start makes it anew.
     await unpublishAccount(lease, recordsDirectory);
+    await refuseWhileAccount(key, lookups);
   });
   context.log.notice('lease released', { user: key, uid, homeIsGone, peer });
   return { key, uid, identity };
+}
+
+/** One that was made for the key has files of its user's, and its number. */
+async function refuseWhileAccount(key: Key, { findAccount }: Pick<AccountLookups, 'findAccount'>): Promise<void> {
+  const name = accountName(key);
+  const account = await findAccount(name);
+  if (account === undefined || isAccountOf(key, account)) return;
+  throw refusal(key, `account ${name} exists`, `keep what is in ${account.home}, then: userdel --remove ${name}`);
 }
 
 /** Also of a failed server, and of a stranger that has the name. */

@@ -7,16 +7,20 @@ import { baseOf, type ServerStatus, type SpawnerRequests } from '@metalhub/wire/
 import type { SpawnerContext, StartStage } from '../context.js';
 import { removeCredential, writeCredential } from '../credentials.js';
 import { isHomeDiskFull } from '../home.js';
+import { UNTOUCHED_HOME } from '../home-repair.js';
 import { hookUnits, isProgram } from '../hooks.js';
 import { type Kernels, kernelsNamed } from '../kernel-shape.js';
 import type { Lease } from '../lease-table.js';
+import { localName } from '../local-account.js';
 import { findMissingPath } from '../missing-path.js';
 import type { StartRun } from '../operations.js';
+import { prepareAccount } from '../prepare-account.js';
 import { readSocketOwnership, type ServerUnit } from '../server-units.js';
 import { getProfile, type SpawnerConfig, type SpawnerProfile } from '../spawner-config.js';
 import { explainFailedStart, isForeignFilesFound, isNamespaceFailure } from '../start-failure.js';
 import { serverUnits } from '../unit-properties.js';
-import { publishAccount } from '../user-records.js';
+import type { UserAccount } from '../user-account.js';
+import { isOurHome } from '../user-unit.js';
 import { resetFailed, stopServer, stopUnits } from './stop-server.js';
 
 type Params = ParamsOf<SpawnerRequests, 'StartServer'>;
@@ -30,6 +34,7 @@ interface Start {
   readonly id: ServerId;
   readonly unit: string;
   readonly lease: Lease;
+  readonly account: UserAccount;
   readonly profile: SpawnerProfile;
   /** What of them is in the credential. */
   readonly kernels: Kernels | undefined;
@@ -73,12 +78,13 @@ export async function answerStartServer(
   }
 }
 
-async function startServer(start: Start): Promise<ServerStatus> {
-  const { context, params, run, lease, unit } = start;
+async function startServer(asked: Omit<Start, 'account'>): Promise<ServerStatus> {
+  const { context, params, run, unit } = asked;
   run.stage('account');
-  const running = await findRunning(start);
+  const running = await findRunning(asked);
   if (running !== undefined) return running;
-  await publishAccount(lease);
+  const account = await prepareAccount(asked);
+  const start = { ...asked, account };
   run.signal.throwIfAborted();
   run.stage('home');
   const startedMs = context.clock.monotonicMs();
@@ -87,7 +93,8 @@ async function startServer(start: Start): Promise<ServerStatus> {
     user: params.key,
     server: params.server,
     unit,
-    uid: lease.uid,
+    uid: account.uid,
+    ...(account.isLocal && { account: account.name }),
     profile: params.profile,
     isNewHome,
     durationMs: Math.round(context.clock.monotonicMs() - startedMs),
@@ -99,11 +106,11 @@ async function startServer(start: Start): Promise<ServerStatus> {
  * Deals with what has the unit's name already: nothing (`undefined`), our own server in any state, or a stranger.
  * @throws {MH_ERR_SPAWN_UNIT_FOREIGN}
  */
-async function findRunning(start: Start): Promise<ServerStatus | undefined> {
+async function findRunning(start: Omit<Start, 'account'>): Promise<ServerStatus | undefined> {
   const { context, params, id, unit, run } = start;
   const { key, server } = params;
   const found = await context.watch.refresh(key, server);
-  if (found.ownership === 'foreign') throw foreign(unit);
+  if (found.ownership === 'foreign' || isOfOther(found, start)) throw foreign(unit);
   const socket = await readSocketOwnership(context.manager, key, server);
   if (socket === 'foreign') throw foreign(socketUnit(id));
   if (found.ownership === 'absent') {
@@ -126,8 +133,14 @@ async function findRunning(start: Start): Promise<ServerStatus | undefined> {
   }
 }
 
+/** An account of the machine must be the one that the login is for, or that was made for the key. */
+function isOfOther({ ownership, isLocal, account }: ServerUnit, { params }: Pick<Start, 'params'>): boolean {
+  const { key, identity } = params;
+  return ownership === 'ours' && isLocal && ![localName(identity), accountName(key)].includes(account);
+}
+
 /** A start that an earlier process of ours began: systemd went on with it alone. The token that it left is removed. */
-async function adoptStart(start: Start): Promise<ServerStatus> {
+async function adoptStart(start: Omit<Start, 'account'>): Promise<ServerStatus> {
   const { context, params, id, unit, run } = start;
   run.stage('waiting');
   const cancel = onAbort(run.signal, () => stopUnits(context, id));
@@ -152,14 +165,16 @@ async function adoptStart(start: Start): Promise<ServerStatus> {
  * whoever keeps writing into a home, as a backup that is being restored, would lock its user out. The next start looks.
  */
 async function startInHome(start: Start, isSuspect = false): Promise<{ status: ServerStatus; isNewHome: boolean }> {
-  const { context, params, lease, run } = start;
+  const { context, params, account, profile, run } = start;
   const { signal } = run;
   const onRepair = (): void => run.stage('repair');
-  const home = await context.homes.prepare(params.key, lease.uid, { signal, isSuspect, onRepair });
+  const home = isOurHome(account, profile)
+    ? await context.homes.prepare(params.key, account.uid, { signal, isSuspect, onRepair })
+    : UNTOUCHED_HOME;
   try {
     const status = await startUnits(start, isSuspect ? undefined : home.checkedAtMs);
     await home.confirm();
-    return { status, isNewHome: home.checkedAtMs === undefined };
+    return { status, isNewHome: home !== UNTOUCHED_HOME && home.checkedAtMs === undefined };
   } catch (error) {
     if (isSuspect || !isForeignFilesFound(error)) throw error;
   } finally {
@@ -170,7 +185,7 @@ async function startInHome(start: Start, isSuspect = false): Promise<{ status: S
 
 /** @param checkedAtMs `undefined`: the launcher shall not look into the home */
 async function startUnits(start: Start, checkedAtMs: number | undefined): Promise<ServerStatus> {
-  const { context, params, id, lease, profile, kernels, config, run } = start;
+  const { context, params, id, account, profile, kernels, config, run } = start;
   const { key, server, start_id: startId, token, base_url, override, choices } = params;
   const { default_url, root_dir, command } = profile;
   const credential = {
@@ -178,6 +193,7 @@ async function startUnits(start: Start, checkedAtMs: number | undefined): Promis
     base_url,
     default_url,
     home_checked_at_ms: checkedAtMs ?? null,
+    ...(profile.home === 'ephemeral' && { ephemeral_home: true }),
     ...(root_dir !== '' && { root_dir }),
     ...(command.length > 0 && { command }),
     ...(command.length === 0 && kernels !== undefined && { kernels }),
@@ -188,13 +204,12 @@ async function startUnits(start: Start, checkedAtMs: number | undefined): Promis
     const makesSlice = await context.slices.claim(key);
     try {
       run.signal.throwIfAborted();
-      const { uid } = lease;
       const timeouts = config.server;
       const base = baseOf(base_url, server);
       await runStartJob(
         start,
         serverUnits({
-          ...{ key, server, uid, startId, base, credentialFile, profile, timeouts, makesSlice },
+          ...{ key, server, account, startId, base, credentialFile, profile, timeouts, makesSlice },
           variant: { override, choices },
         }),
       );
@@ -235,14 +250,14 @@ async function runStartJob(start: Start, units: ReturnType<typeof serverUnits>):
 
 /** What the job's end says is not believed before the unit says the same. */
 async function confirmStarted(start: Start): Promise<ServerStatus> {
-  const { context, params, unit, lease } = start;
+  const { context, params, unit, account } = start;
   const found = await context.watch.refresh(params.key, params.server);
   if (found.ownership === 'ours' && found.status.active_state === 'active') {
-    const wrong = differenceFromLease(found, start);
+    const wrong = differenceFromAccount(found, start);
     if (wrong === undefined) return found.status;
     await stopServer(context, params.key, params.server);
     throw new MetalhubError('MH_ERR_SPAWN_ACCOUNT', {
-      details: { account: accountName(params.key), uid: lease.uid, reason: wrong },
+      details: { account: account.name, uid: account.uid, reason: wrong },
       hint: 'the server was stopped; look for another account or record of the same name',
     });
   }
@@ -254,10 +269,16 @@ async function confirmStarted(start: Start): Promise<ServerStatus> {
   throw error;
 }
 
-async function explain({ unit, profile, config, params }: Start, status: ServerStatus): Promise<MetalhubError> {
-  const isDiskFull = await isHomeDiskFull();
+async function explain(start: Omit<Start, 'account'>, status: ServerStatus): Promise<MetalhubError> {
+  const { unit, profile, config, params } = start;
+  const isLocal = profile.account_mode !== 'dynamic';
+  // Other homes do not lie there.
+  const isDiskFull = !isLocal && profile.home === 'kept' && (await isHomeDiskFull());
   return explainFailedStart({
     unit,
+    ...(isLocal && {
+      localAccount: profile.account_mode === 'create' ? accountName(params.key) : localName(params.identity),
+    }),
     python: profile.python,
     program: profile.command[0],
     timeoutSec: config.server.start_timeout_sec,
@@ -271,9 +292,10 @@ async function explain({ unit, profile, config, params }: Start, status: ServerS
   });
 }
 
-function differenceFromLease(found: ServerUnit, { params, lease, unit }: Start): string | undefined {
+function differenceFromAccount(found: ServerUnit, { params, account, unit }: Start): string | undefined {
   if (found.mainPid <= 0) return 'it has no main process';
-  if (found.uid !== lease.uid) return `it runs as uid ${found.uid}`;
+  if (found.account !== account.name) return `it runs as ${found.account}`;
+  if (found.uid !== account.uid) return `it runs as uid ${found.uid}`;
   const expected = `/jupyter.slice/${userSlice(params.key)}/${unit}`;
   return found.controlGroup === expected ? undefined : `it runs in ${found.controlGroup}`;
 }

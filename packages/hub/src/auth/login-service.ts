@@ -2,6 +2,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { accountName, type Key, parseIdentity } from '@metalhub/base/names.js';
 import { type Clock, SECOND_MS } from '@metalhub/base/time.js';
+import { usesMode } from '@metalhub/config/account-modes.js';
 import type { Config } from '@metalhub/config/schema.js';
 import type { Account } from '@metalhub/systemd/accounts.js';
 import type { Database } from '../db/database.js';
@@ -153,9 +154,11 @@ export class LoginService {
   async #findForeignKeys(loginMethod: string, name: UserName): Promise<ReadonlySet<Key>> {
     const { database, findAccount } = this.#options;
     const foreign = new Set<Key>();
+    const config = this.#options.config();
+    const range = usesMode(config, 'create') ? config.accounts : undefined;
     if ((await findUserByName(database, name)) !== undefined) return foreign;
     for (const key of keyCandidates(parseIdentity(`${loginMethod}:${name}`))) {
-      if (!isForeignAccount(await findAccount(accountName(key)), key)) break;
+      if (!isForeignAccount(await findAccount(accountName(key)), key, range)) break;
       foreign.add(key);
     }
     return foreign;

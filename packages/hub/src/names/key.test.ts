@@ -63,6 +63,15 @@ t.test('an account is ours when its home is', async (t) => {
   t.ok(isForeignAccount({ ...user, home: '/home/jupyter-anna' }, anna));
 });
 
+t.test('an account that was made for the key is ours, known by its home and a uid for users', async (t) => {
+  const range = { uid_min: 70_000, uid_max: 70_009 };
+  const home = '/home/jupyter-anna';
+  t.notOk(isForeignAccount({ ...user, home }, anna, range));
+  t.ok(isForeignAccount({ uid: 1001, gid: 1001, home }, anna, range), 'as another hub makes them');
+  t.ok(isForeignAccount({ uid: 70_000, gid: 100, home }, anna, range));
+  t.ok(isForeignAccount({ ...user, home: '/home/jupyter-bert' }, anna, range));
+});
+
 t.test('an account is ours while its server runs, and systemd says that its home is /', async (t) => {
   t.notOk(isForeignAccount({ ...user, home: '/' }, anna));
   // useradd --system, a unit of the administrator's with DynamicUser=, and an account beside its group.

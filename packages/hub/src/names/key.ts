@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Identity, isAccountOf, isKey, type Key } from '@metalhub/base/names.js';
+import { createdHomePath, type Identity, isAccountOf, isKey, type Key } from '@metalhub/base/names.js';
 
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 const HASHED_LENGTH = 22;
@@ -37,6 +37,12 @@ export function* keyCandidates(identity: Identity): Generator<Key, never> {
   for (let attempt = 0; ; attempt++) yield hashedKey(identity, attempt);
 }
 
+/** Of the configuration: which numbers users get. */
+export interface UidRange {
+  readonly uid_min: number;
+  readonly uid_max: number;
+}
+
 /**
  * Whether the account that has the name of the key's own (`jupyter-<key>`) is somebody else's. Ours are
  * there from the first start after a boot on, and it may be one that runs: the user of a database that is older, or new.
@@ -44,8 +50,19 @@ export function* keyCandidates(identity: Identity): Generator<Key, never> {
 export function isForeignAccount(
   account: { readonly uid: number; readonly gid: number; readonly home: string } | undefined,
   key: Key,
+  range?: UidRange,
 ): boolean {
-  return account !== undefined && !isAccountOf(key, account);
+  return account !== undefined && !isAccountOf(key, account) && !isCreatedFor(key, account, range);
+}
+
+/** With accounts.mode = "create". Others (The Littlest JupyterHub) have the same names and homes, but not our numbers. */
+function isCreatedFor(
+  key: Key,
+  { uid, gid, home }: { readonly uid: number; readonly gid: number; readonly home: string },
+  range: UidRange | undefined,
+): boolean {
+  const isInRange = range !== undefined && uid >= range.uid_min && uid <= range.uid_max;
+  return isInRange && uid === gid && home === createdHomePath(key);
 }
 
 function isReserved(key: string): boolean {

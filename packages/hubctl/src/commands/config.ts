@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, locateKey, readSources } from '@metalhub/config/load.js';
 import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
 import { findGroup } from '@metalhub/systemd/accounts.js';
+import { checkAccounts } from '../account-check.js';
 import type { Command } from '../command.js';
 import { print } from '../command.js';
 import { formatConfig } from '../config-text.js';
@@ -39,7 +40,9 @@ export const configCheck: Command = {
     const describe = (of: typeof found): string[] => of.map(({ text, fix }) => `${text} → ${fix}`);
     const problems = describe(found.filter(({ state }) => state === 'failed'));
     warnings.push(...describe(found.filter(({ state }) => state === 'warning')));
-    for (const { isProblem, path, reason } of await checkProfiles(config, thisMachine(hasGroup))) {
+    const machine = thisMachine(hasGroup);
+    const misfits = [...(await checkAccounts(config, machine)), ...(await checkProfiles(config, machine))];
+    for (const { isProblem, path, reason } of misfits) {
       (isProblem ? problems : warnings).push(`${locateKey(sources, path)}: ${reason}`);
     }
     for (const { path, reason } of await checkKernels(config, { exists: existsSync, hasGroup, findUnsafe })) {

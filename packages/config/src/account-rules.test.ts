@@ -1,6 +1,7 @@
-import type { LoginConfig } from '@metalhub/config/schema.js';
 import t from 'tap';
-import { type Candidate, findRefusal, parseShells } from './policy.js';
+import { type Candidate, findRefusal } from './account-rules.js';
+import type { LoginConfig } from './schema.js';
+import { parseShells } from './shells.js';
 
 const shells = parseShells('# comment\n/bin/sh\n/bin/bash\n/usr/sbin/nologin\n');
 const account = { name: 'anna', uid: 1000, gid: 1000, realName: '', home: '/home/anna', shell: '/bin/bash' };

@@ -1,0 +1,92 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseIdentity, parseKey } from '@metalhub/base/names.js';
+import { parseShells } from '@metalhub/config/shells.js';
+import type { Account } from '@metalhub/systemd/accounts.js';
+import t from 'tap';
+import { createAccountMaker, runCreateAccount } from './created-account.js';
+import type { Lease } from './lease-table.js';
+
+const none = { users: [], groups: [] };
+const rules = { login: { allow: none, deny: none }, privileged_groups: [] };
+const lease: Lease = { key: parseKey('anna'), uid: 70_001, identity: parseIdentity('oidc:anna'), since: '2026' };
+const made: Account = {
+  ...{ name: 'jupyter-anna', uid: 70_001, gid: 70_001, realName: '', home: '/home/jupyter-anna', shell: '/bin/bash' },
+};
+
+/** A machine on which the account is there, or is once it was made. */
+function setUp(before: Account | undefined, after: Account | undefined = made, groups: string[] = ['jupyter-anna']) {
+  const calls: string[] = [];
+  let account = before;
+  const maker = createAccountMaker({
+    make: async () => {
+      calls.push('make');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      account = after;
+    },
+    unpublish: async () => {
+      calls.push('unpublish');
+    },
+    lookups: {
+      findAccount: async () => account,
+      findAccountByUid: async () => account,
+      accountGroupNames: async () => groups,
+      readShells: () => parseShells('/bin/bash\n'),
+    },
+  });
+  return { calls, find: () => maker.find(lease, rules) };
+}
+
+t.test('an account is made at the first start, once, and used from then on', async (t) => {
+  const { calls, find } = setUp(undefined);
+  const expected = { name: 'jupyter-anna', uid: 70_001, home: '/home/jupyter-anna', shell: '/bin/bash', isLocal: true };
+  for (const account of await Promise.all([find(), find(), find()])) t.match(account, expected);
+  t.match(await find(), expected);
+  t.same(calls, ['unpublish', 'make']);
+});
+
+t.test('the record of a dynamic user makes way for it', async (t) => {
+  const { calls, find } = setUp({ ...made, home: '/var/lib/metalhub/home/anna' });
+  t.match(await find(), { home: '/home/jupyter-anna' });
+  t.same(calls, ['unpublish', 'make']);
+});
+
+t.test('S02: an account that has the name but is not what was made is refused', async (t) => {
+  const changes: [Partial<Account>, string][] = [
+    [{ uid: 70_002 }, 'MH_ERR_SPAWN_LOCAL'],
+    [{ uid: 0 }, 'MH_ERR_SPAWN_LOCAL'],
+    [{ name: 'root' }, 'MH_ERR_SPAWN_LOCAL'],
+    [{ shell: '/usr/sbin/nologin' }, 'MH_ERR_SPAWN_LOCAL'],
+    [{ home: '/etc/anna' }, 'MH_ERR_SPAWN_HOME'],
+  ];
+  for (const [change, code] of changes) {
+    const { calls, find } = setUp({ ...made, ...change });
+    await t.rejects(find(), { code }, JSON.stringify(change));
+    t.same(calls, []);
+  }
+  await t.rejects(setUp(made, made, ['jupyter-anna', 'docker']).find(), { message: /group docker/ });
+});
+
+t.test('one that is not there after all is an error that names the log', async (t) => {
+  const { find } = setUp(undefined, undefined);
+  const lost = setUp(undefined, { ...made, home: '/var/lib/metalhub/home/anna' });
+  t.match(await find(), { name: 'jupyter-anna' }, 'the default of this test');
+  await t.rejects(lost.find(), { code: 'MH_ERR_SPAWN_CREATE', hint: /hub-create-account@anna/ });
+});
+
+t.test('systemd is told the uid by a file, which is gone afterwards', async (t) => {
+  const directory = join(t.testdir(), 'requests');
+  const file = join(directory, 'anna.env');
+  let seen = '';
+  const job = (result: 'done' | 'failed') => ({
+    startUnit: async (unit: string) => {
+      seen = `${unit} ${readFileSync(file, 'utf8')}`;
+      return { unit, jobPath: '', result, isDeduced: false };
+    },
+  });
+  await runCreateAccount(job('done'), lease, directory);
+  t.equal(seen, 'hub-create-account@anna.service METALHUB_UID=70001\n');
+  t.notOk(existsSync(file));
+  await t.rejects(runCreateAccount(job('failed'), lease, directory), { code: 'MH_ERR_SPAWN_CREATE' });
+  t.notOk(existsSync(file));
+});

@@ -1,0 +1,117 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MetalhubError } from '@metalhub/base/errors.js';
+import { accountName, isAccountOf, type Key } from '@metalhub/base/names.js';
+import { accountMistake, shellOf } from '@metalhub/config/account-rules.js';
+import type { Account } from '@metalhub/systemd/accounts.js';
+import { writeFileAtomic } from '@metalhub/systemd/files.js';
+import type { Manager } from '@metalhub/systemd/manager.js';
+import type { Lease } from './lease-table.js';
+import { type LocalLookups, localLookups, privilegeOf } from './local-account.js';
+import { homeMistake } from './local-home.js';
+import { RUNTIME_DIRECTORY, type SpawnerConfig } from './spawner-config.js';
+import type { UserAccount } from './user-account.js';
+
+const REQUESTS_DIRECTORY = join(RUNTIME_DIRECTORY, 'create-account');
+const JOB_TIMEOUT_MS = 90_000;
+
+export interface AccountMaker {
+  /**
+   * The account of the machine that is made for a key at its first start, with the uid that is leased to it.
+   * @throws {MH_ERR_SPAWN_CREATE} {MH_ERR_SPAWN_LOCAL} {MH_ERR_SPAWN_HOME} {MH_ERR_SYSTEMD_LIBRARY} nobody knows
+   */
+  find(lease: Lease, rules: SpawnerConfig['local']): Promise<UserAccount>;
+}
+
+export interface AccountMakerOptions {
+  /** Has the account made. */
+  readonly make: (lease: Lease) => Promise<void>;
+  /** Takes back the record of a dynamic user, which would be in the way. */
+  readonly unpublish: (lease: Lease) => Promise<void>;
+  readonly lookups?: LocalLookups;
+}
+
+export function createAccountMaker({ make, unpublish, lookups = localLookups }: AccountMakerOptions): AccountMaker {
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** One after the other: the tools that write the account files wait for each other only so long. */
+  function inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const result = last.then(action);
+    last = result.catch(() => undefined);
+    return result;
+  }
+
+  async function findMade({ key }: Lease): Promise<Account | undefined> {
+    const account = await lookups.findAccount(accountName(key));
+    // That of a dynamic user, from before the configuration was changed.
+    return account === undefined || isAccountOf(key, account) ? undefined : account;
+  }
+
+  return {
+    async find(lease, rules) {
+      const account =
+        (await findMade(lease)) ??
+        (await inTurn(async () => {
+          // Of two starts at once the first has had it made.
+          const made = await findMade(lease);
+          if (made !== undefined) return made;
+          await unpublish(lease);
+          await make(lease);
+          return findMade(lease);
+        }));
+      if (account === undefined) throw failure(lease.key, 'the machine does not know it yet');
+      const groups = await lookups.accountGroupNames(account);
+      requireUsable(lease, account, groups, rules, lookups.readShells());
+      const { name, uid, gid, home } = account;
+      return { name, uid, gid, home, shell: shellOf(account), isLocal: true };
+    },
+  };
+}
+
+/** Root may have changed it since, or made another one by that name. */
+function requireUsable(
+  { key, uid }: Lease,
+  account: Account,
+  groups: readonly string[],
+  rules: SpawnerConfig['local'],
+  shells: ReadonlySet<string>,
+): void {
+  const name = accountName(key);
+  const reason =
+    account.uid === uid ? undefined : `its uid is ${account.uid}, but ${uid} is leased to the user (hubctl leases)`;
+  const refused = reason ?? accountMistake({ name, account, groups, shells }) ?? privilegeOf(groups, rules);
+  if (refused !== undefined) {
+    throw new MetalhubError('MH_ERR_SPAWN_LOCAL', {
+      details: { account: name, reason: refused },
+      hint: `see: getent passwd ${name}; id ${name}`,
+    });
+  }
+  const mistake = homeMistake(account.home);
+  if (mistake === undefined) return;
+  throw new MetalhubError('MH_ERR_SPAWN_HOME', { details: { path: account.home, reason: mistake } });
+}
+
+/** Has systemd run the tools of the machine; this daemon executes nothing. @throws {MH_ERR_SPAWN_CREATE} */
+export async function runCreateAccount(
+  manager: Pick<Manager, 'startUnit'>,
+  { key, uid }: Pick<Lease, 'key' | 'uid'>,
+  directory: string = REQUESTS_DIRECTORY,
+): Promise<void> {
+  const unit = `hub-create-account@${key}.service`;
+  const file = join(directory, `${key}.env`);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await writeFileAtomic(file, `METALHUB_UID=${uid}\n`, { mode: 0o600 });
+  try {
+    const { result } = await manager.startUnit(unit, 'replace', { jobTimeoutMs: JOB_TIMEOUT_MS });
+    if (result !== 'done') throw failure(key, `${unit} failed`);
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+function failure(key: Key, reason: string): MetalhubError {
+  return new MetalhubError('MH_ERR_SPAWN_CREATE', {
+    details: { account: accountName(key), reason },
+    hint: `see: journalctl -u hub-create-account@${key} -n 20`,
+  });
+}
