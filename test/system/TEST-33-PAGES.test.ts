@@ -139,6 +139,8 @@ async function* everyPage(page: Page, name: string): AsyncGenerator<string> {
   await page.goto('/hub/home');
   await page.getByRole('button', { name: /^(Start|Try again)$/ }).click();
   await page.locator('#pending[data-state=running]').waitFor();
+  // With its style sheets.
+  await page.waitForLoadState();
   yield 'pending';
   await page.locator('#pending[data-state=failed]').waitFor();
   await page.locator('details.failure-log').evaluate((details: HTMLDetailsElement) => {
