@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
+import { systemErrorCode } from '@metalhub/base/errors.js';
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, readSources } from '@metalhub/config/load.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 import { createLog } from '@metalhub/systemd/journal.js';
+import { runIsFull } from './credentials.js';
 import { isProgram } from './hooks.js';
 import { requireRootOwned } from './root-owned.js';
 import { CONFIG_EXTRACT, type SpawnerConfig } from './spawner-config.js';
@@ -37,7 +38,7 @@ async function store(extract: string): Promise<void> {
     await writeFileAtomic(CONFIG_EXTRACT, extract, { mode: 0o600 });
   } catch (cause) {
     if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
-    throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
+    throw runIsFull(cause);
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import type { ServerId } from '@metalhub/base/names.js';
@@ -7,6 +7,10 @@ import { RUNTIME_DIRECTORY } from './spawner-config.js';
 import { CREDENTIAL_NAME } from './unit-properties.js';
 
 export const CREDENTIALS_ROOT = join(RUNTIME_DIRECTORY, 'cred');
+
+/** More than a start leaves below /run. */
+const START_BYTES = 64 * 1024;
+const START_FILES = 16;
 
 /** What the launcher reads. */
 export interface ServerCredential {
@@ -47,8 +51,22 @@ export async function writeCredential(
   } catch (cause) {
     await rm(directory, { recursive: true, force: true });
     if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
-    throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
+    throw runIsFull(cause);
   }
+}
+
+/** Whether /run has not the room that a start needs, for its units' files above all. systemd does not always say so. */
+export async function isRunFull(root = RUNTIME_DIRECTORY): Promise<boolean> {
+  try {
+    const { bavail, bsize, files, ffree } = await statfs(root);
+    return bavail * bsize < START_BYTES || (files > 0 && ffree < START_FILES);
+  } catch {
+    return false;
+  }
+}
+
+export function runIsFull(cause?: unknown): MetalhubError {
+  return new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
 }
 
 export async function removeCredential(id: ServerId, root = CREDENTIALS_ROOT): Promise<void> {

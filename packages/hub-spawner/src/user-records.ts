@@ -5,6 +5,7 @@ import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
 import { accountName, homePath, isHomeOf } from '@metalhub/base/names.js';
 import { findAccount, findAccountByUid, findGroup, findGroupByGid } from '@metalhub/systemd/accounts.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
+import { runIsFull } from './credentials.js';
 import type { Lease } from './lease-table.js';
 import { DYNAMIC_SHELL } from './user-account.js';
 
@@ -114,7 +115,7 @@ async function writeRecords(lease: Pick<Lease, 'key' | 'uid'>, directory: string
     await linkAtomic(`${name}.user`, join(directory, `${uid}.user`));
   } catch (cause) {
     if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
-    throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
+    throw runIsFull(cause);
   }
 }
 

@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MetalhubError, systemErrorCode } from '@metalhub/base/errors.js';
+import { systemErrorCode } from '@metalhub/base/errors.js';
+import { runIsFull } from '../credentials.js';
 import { RUNTIME_DIRECTORY } from '../spawner-config.js';
 
 export const COMMAND_FILES = join(RUNTIME_DIRECTORY, 'commands');
@@ -21,7 +22,7 @@ export async function writeCommandFile(unit: string, words: readonly string[], r
   } catch (cause) {
     if (systemErrorCode(cause) !== 'ENOSPC') throw cause;
     await rm(file, { force: true });
-    throw new MetalhubError('MH_ERR_SPAWN_DISK_FULL', { hint: 'free space under /run', cause });
+    throw runIsFull(cause);
   }
 }
 

@@ -5,7 +5,7 @@ import type { ParamsOf } from '@metalhub/wire/protocol.js';
 import type { RequestContext } from '@metalhub/wire/server.js';
 import { baseOf, type ServerStatus, type SpawnerRequests } from '@metalhub/wire/spawner.js';
 import type { SpawnerContext, StartStage } from '../context.js';
-import { removeCredential, writeCredential } from '../credentials.js';
+import { isRunFull, removeCredential, runIsFull, writeCredential } from '../credentials.js';
 import { isHomeDiskFull } from '../home.js';
 import { UNTOUCHED_HOME } from '../home-repair.js';
 import { hookUnits, isProgram } from '../hooks.js';
@@ -240,7 +240,7 @@ async function runStartJob(start: Start, units: ReturnType<typeof serverUnits>):
   try {
     await job;
   } catch (error) {
-    throw translateCallError(error, unit);
+    throw await translateCallError(error, unit);
   } finally {
     stopListening();
     await cancel();
@@ -270,6 +270,7 @@ async function confirmStarted(start: Start): Promise<ServerStatus> {
 }
 
 async function explain(start: Omit<Start, 'account'>, status: ServerStatus): Promise<MetalhubError> {
+  if (await isRunFull()) return runIsFull();
   const { unit, profile, config, params } = start;
   const isLocal = profile.account_mode !== 'dynamic';
   // Other homes do not lie there.
@@ -313,17 +314,12 @@ function onAbort(signal: AbortSignal, action: () => Promise<void>): () => Promis
   };
 }
 
-function translateCallError(error: unknown, unit: string): unknown {
+async function translateCallError(error: unknown, unit: string): Promise<unknown> {
   if (!(error instanceof MetalhubError)) return error;
   if (error.code === 'MH_ERR_SYSTEMD_UNIT_EXISTS') return foreign(unit, error);
-  if (/no space left|disk quota/i.test(errorText(error)) || systemErrorCode(error) === 'ENOSPC') {
-    return new MetalhubError('MH_ERR_SPAWN_DISK_FULL', {
-      details: { unit },
-      hint: 'free space under /run',
-      cause: error,
-    });
-  }
-  return error;
+  // A unit whose file does not fit is dropped, and then not known.
+  const isFull = /no space left|disk quota/i.test(errorText(error)) || systemErrorCode(error) === 'ENOSPC';
+  return isFull || (await isRunFull()) ? runIsFull(error) : error;
 }
 
 function foreign(unit: string, cause?: unknown): MetalhubError {
