@@ -118,6 +118,7 @@ export async function openHub(parts: HubParts): Promise<Hub> {
     spawner,
     servers: () => servers.list(),
     nowMs: steadyNowMs,
+    wallNowMs,
     log: log.child({ area: 'servers' }),
   });
   const context: HubContext = {

@@ -15,6 +15,7 @@ export interface LimitGrantsOptions {
   readonly servers: () => readonly UserServer[];
   /** Wall time that does not jump. */
   readonly nowMs: () => number;
+  readonly wallNowMs: () => number;
   readonly log: Log;
 }
 
@@ -28,6 +29,7 @@ const REFUSALS = ['MH_ERR_SPAWN_LIMIT', 'MH_ERR_SPAWN_NOT_RUNNING', 'MH_ERR_SPAW
  */
 export class LimitGrants {
   readonly #options: LimitGrantsOptions;
+  /** Until when by the time that does not jump. */
   readonly #grants = new Map<string, LimitGrant>();
   /** Grants whose last step failed, so that it is said once. */
   readonly #failing = new Set<string>();
@@ -50,8 +52,10 @@ export class LimitGrants {
     clearTimeout(this.#timer);
   }
 
+  /** Until when by the clock of the machine. */
   find(server: UserServer): LimitGrant | undefined {
-    return this.#grants.get(idOfServer(server));
+    const grant = this.#grants.get(idOfServer(server));
+    return grant && this.#byWallClock(grant);
   }
 
   /**
@@ -62,7 +66,7 @@ export class LimitGrants {
   give(server: UserServer, limits: ServerLimits, forMs: number | null): Promise<LimitGrant> {
     return this.#queued(async () => {
       const { nowMs, log } = this.#options;
-      const before = this.find(server);
+      const before = this.#grants.get(idOfServer(server));
       const untilMs = forMs === null ? null : nowMs() + forMs;
       const grant = { userId: server.user.id, name: server.name, limits, startId: startIdOf(server), untilMs };
       await this.#store(grant);
@@ -73,7 +77,7 @@ export class LimitGrants {
         if (changedNothing(error)) await (before === undefined ? this.#delete(grant) : this.#store(before));
         throw error;
       }
-      log.notice('limits given to a server', { ...fieldsOf(server), ...limits, untilMs });
+      log.notice('limits given to a server', { ...fieldsOf(server), ...limits, untilMs: this.find(server)?.untilMs });
       return grant;
     });
   }
@@ -81,7 +85,7 @@ export class LimitGrants {
   /** Gives back now what a server was given, or would be at its next start. @throws {MH_ERR_SPAWN_NOT_RUNNING} */
   takeBack(server: UserServer): Promise<void> {
     return this.#queued(async () => {
-      const grant = this.find(server);
+      const grant = this.#grants.get(idOfServer(server));
       // What is at rest or about to start has none yet, only what waits for it.
       const isWaiting = isAtRest(server.state) || server.state.phase === 'spawn';
       if (!isWaiting || grant === undefined) await this.#setLimits(server, {});
@@ -148,9 +152,16 @@ export class LimitGrants {
   }
 
   async #store(grant: LimitGrant): Promise<void> {
-    await this.#options.database.write((transaction) => storeLimitGrant(transaction, grant));
+    // The next process has another time that does not jump, which begins with the wall clock of then.
+    const record = this.#byWallClock(grant);
+    await this.#options.database.write((transaction) => storeLimitGrant(transaction, record));
     this.#grants.set(idOf(grant), grant);
     this.#schedule();
+  }
+
+  #byWallClock(grant: LimitGrant): LimitGrant {
+    const { nowMs, wallNowMs } = this.#options;
+    return grant.untilMs === null ? grant : { ...grant, untilMs: grant.untilMs + wallNowMs() - nowMs() };
   }
 
   async #delete(grant: LimitGrant): Promise<void> {

@@ -65,6 +65,25 @@ t.test('R06: a hub that is killed meanwhile gives them back all the same', async
   t.same(told(), [limits, {}]);
 });
 
+t.test('R08: limits given after the clock was set are shown and given back by it, also by the next hub', async (t) => {
+  for (const stepMs of [28_800_000, -28_800_000]) {
+    const { test, post, told } = await makeFixture(t);
+    test.clock.wallMs += stepMs;
+    const untilTime = new Date(test.clock.nowMs() + 7_200_000).toISOString();
+    t.match((await post('limit', { limits, for_sec: 7200 })).json(), { limits: { until: untilTime } });
+    await test.stop();
+    test.clock.pass(7_199_000);
+    await test.start();
+    t.match((await test.admin.inject('/admin/servers')).json(), { servers: [{ limits: { until: untilTime } }] });
+    await until(() => test.context.servers.isSettled);
+    await test.context.grants.look();
+    t.same(told(), [limits]);
+    test.clock.pass(1000);
+    await test.context.grants.look();
+    t.same(told(), [limits, {}]);
+  }
+});
+
 t.test('while the spawner is away giving back is tried on, and complained of once', async (t) => {
   const { test, post, told } = await makeFixture(t);
   await post('limit', { limits, for_sec: 60 });
