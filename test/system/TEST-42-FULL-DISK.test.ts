@@ -21,7 +21,7 @@ t.before(async () => {
     mkdir -p ${STATE} && mount -t tmpfs -o size=8m,mode=755 tmpfs ${STATE}
     mkdir ${PROXY_STATE} && mount -t tmpfs -o size=256k,mode=700 tmpfs ${PROXY_STATE}`);
   await installDeb(machine);
-  for (const name of ['anna', 'bert', 'carl'])
+  for (const name of ['anna', 'bert', 'carl', 'emil'])
     await createUser(machine, name, 'correct horse', { groups: ['metalhub-users'] });
   await machine.enterNetwork();
   anna = new Visitor();
@@ -218,19 +218,19 @@ t.test(
 t.test(
   'R07: with no room at all a start is refused with the reason, nothing is started, and what runs goes on',
   async (t) => {
-    const carl = new Visitor();
-    await carl.logIn('carl', 'correct horse');
-    const home = await carl.navigate('/hub/home');
+    const emil = new Visitor();
+    await emil.logIn('emil', 'correct horse');
+    const home = await emil.navigate('/hub/home');
     const csrf = fieldOf(home.text, 'csrf');
     await fill(STATE);
-    const refused = await carl.submit('/hub/spawn', { csrf, next: '', server: '' });
+    const refused = await emil.submit('/hub/spawn', { csrf, next: '', server: '' });
     t.equal(refused.response.status, 503);
     t.match(refused.text, /no space is left on the disk/);
-    t.notOk(await isRunning('carl'));
-    t.notMatch((await machine.exec(['cat', `${STATE}/spawner/leases.json`])).stdout, 'carl');
+    t.notOk(await isRunning('emil'));
+    t.notMatch((await machine.exec(['cat', `${STATE}/spawner/leases.json`])).stdout, 'emil');
     t.equal((await anna.request('/user/anna/api/status')).status, 200);
     await empty(STATE);
-    t.match(await start(carl, 'carl'), { ready: true }, 'without anybody doing anything');
+    t.match(await start(emil, 'emil'), { ready: true }, 'without anybody doing anything');
   },
 );
 
