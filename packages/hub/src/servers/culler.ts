@@ -2,7 +2,7 @@ import type { Log } from '@metalhub/base/log.js';
 import { type Clock, MINUTE_MS, SECOND_MS } from '@metalhub/base/time.js';
 import type { Config } from '@metalhub/config/schema.js';
 import type { RouteReport } from '@metalhub/wire/proxy-api.js';
-import { type LifeLimits, lastActiveMs, lifeLimits, lifeSpan } from './life-span.js';
+import { type LifeLimits, type LifeSpan, lastActiveMs, laterBy, lifeLimits, lifeSpan } from './life-span.js';
 import type { UserServer } from './user-server.js';
 
 export interface CullerOptions {
@@ -50,11 +50,12 @@ export class Culler {
   async look(): Promise<void> {
     const limited = this.#limited();
     const activity = limited.some(({ limits }) => limits.idleSec > 0) ? await this.#findActivity() : undefined;
-    const { isSpawnerHeard } = this.#options;
+    const { isSpawnerHeard, clock } = this.#options;
     const nowMs = this.#options.nowMs();
+    const wallAheadMs = clock.nowMs() - nowMs;
     // What others tell is by the wall clock. When that has been set back, what happens now bears an old time: all times are
     // then taken to be so much later, those from before too, because nobody is to lose a server that is used.
-    const setBackMs = Math.max(0, nowMs - this.#options.clock.nowMs());
+    const setBackMs = Math.max(0, -wallAheadMs);
     const ends: Promise<void>[] = [];
     for (const { server, limits } of limited) {
       // It may have been stopped while the proxy was asked. Of one that is only remembered it is not known what it does.
@@ -65,8 +66,8 @@ export class Culler {
       const seenMs = isKnown ? activity?.get(server.path) : undefined;
       const activeMs = lastActiveMs(seenMs, lastStatus, { nowMs, setBackMs });
       const span = lifeSpan(limits, { startedMs: server.state.startedMs + setBackMs, activeMs });
-      server.lifeSpan = span;
-      if (span !== undefined && span.endsMs <= nowMs) ends.push(this.#end(server));
+      server.lifeSpan = span && laterBy(span, wallAheadMs);
+      if (span !== undefined && span.endsMs <= nowMs) ends.push(this.#end(server, span));
     }
     await Promise.all(ends);
   }
@@ -82,15 +83,12 @@ export class Culler {
       });
   }
 
-  async #end(server: UserServer): Promise<void> {
-    const { log, nowMs } = this.#options;
-    const { lifeSpan: span } = server;
-    if (span === undefined) return;
-    const { reason, limitSec } = span;
+  async #end(server: UserServer, { reason, limitSec }: LifeSpan): Promise<void> {
+    const { log, clock } = this.#options;
     const fields = { user: server.user.name, server: server.name, unit: server.unit, reason, limitSec };
     log.notice('server is stopped: nobody uses it, or it has run for as long as it may', fields);
     try {
-      await server.stop({ reason, limit_sec: limitSec, at_ms: nowMs() });
+      await server.stop({ reason, limit_sec: limitSec, at_ms: clock.nowMs() });
     } catch {
       // It has logged why; the next look tries again.
     }

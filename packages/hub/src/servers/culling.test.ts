@@ -199,6 +199,22 @@ t.test('a clock that is set back ends no server that is used, or was at work, or
   t.equal(phase(), 'stopped', 'who is idle still is');
 });
 
+t.test('the warning comes, and its time is right, by a clock that was set', async (t) => {
+  for (const stepMs of [-7_200_000, 7_200_000]) {
+    const { test, anna, phase } = await makeFixture(t, 'max_age_sec = 7200');
+    test.clock.wallMs += stepMs;
+    // Set back, it takes the start for so much later.
+    test.clock.pass(6_599_000 + Math.max(0, -stepMs));
+    await test.context.culler.look();
+    t.notMatch((await anna.get('/hub/home')).body, 'will be stopped');
+    test.clock.pass(1000);
+    await test.context.culler.look();
+    t.equal(phase(), 'ready');
+    const ends = new Date(test.clock.nowMs() + 600_000).toISOString();
+    t.match((await anna.get('/hub/home')).body, `It will be stopped at <time datetime="${ends}">`);
+  }
+});
+
 t.test('a stop that fails is tried again', async (t) => {
   const { test, phase } = await makeFixture(t, 'max_age_sec = 60');
   test.clock.pass(60_000);

@@ -60,6 +60,11 @@ export function lastActiveMs(
   return seenByProxyMs && Math.max(seenByProxyMs, idle_since_ms ?? 0) + setBackMs;
 }
 
+/** The same span by a clock that is so much ahead. */
+export function laterBy(span: LifeSpan, milliseconds: number): LifeSpan {
+  return { ...span, endsMs: span.endsMs + milliseconds, warnMs: span.warnMs + milliseconds };
+}
+
 function spanOf(reason: EndReason, fromMs: number, limitSec: number): LifeSpan {
   const lengthMs = limitSec * SECOND_MS;
   const endsMs = fromMs + lengthMs;

@@ -48,7 +48,7 @@ export class UserServer {
   #isProvisional = false;
   /** What the spawner said of the unit the last time; set here only. */
   lastStatus: ServerStatus | undefined;
-  /** When it will be ended, while it runs; the culler's. */
+  /** When it will be ended, while it runs, by the wall clock; the culler's. */
   lifeSpan: LifeSpan | undefined;
   /** Deleted: it stores nothing more and is not started; the manager's. */
   isForgotten = false;
