@@ -1,10 +1,8 @@
 import { type ErrorCode, MetalhubError } from '@metalhub/base/errors.js';
-import type { Log } from '@metalhub/base/log.js';
 import type { ServerName } from '@metalhub/base/names.js';
 import { SECOND_MS } from '@metalhub/base/time.js';
 import type { LogLine } from '@metalhub/wire/logs.js';
 import type { ServerStatus } from '@metalhub/wire/spawner.js';
-import type { LogQuery, LogsClient } from '../clients/logs-client.js';
 import type { Failure } from '../db/tables/servers.js';
 import type { User } from '../db/tables/users.js';
 import { findHint } from './hints.js';
@@ -17,6 +15,7 @@ import type { Run } from './server-state.js';
 const SHOWN_LINES = 30;
 const MAX_LINE_LENGTH = 1000;
 const LOGS_TIMEOUT_MS = 3 * SECOND_MS;
+const LATE_MS = 300;
 const MAX_TEXT_LENGTH = 2000;
 
 /** What a unit wrote last. */
@@ -73,33 +72,39 @@ export function endOf(status: ServerStatus, nowMs: number, during: Failure['duri
   return { code, message, hint: findHint(code, []), log_lines: [], at_ms: nowMs, during };
 }
 
-/** The unit's own last lines without secrets. That the journal cannot be asked must not hide the failure. */
-export async function readLastLines(
-  logs: LogsClient,
-  query: Omit<LogQuery, 'lines'>,
-  options: { secrets: readonly string[]; sinceMs: number; log: Log },
+/**
+ * The last lines of one run of a server, without secrets. That the journal cannot be asked must not hide the failure.
+ *
+ * What was written by a process that has ended meanwhile may lack the number of the run, which journald then cannot find any
+ * more (5 of 60 that ended at once), or come a moment later. So the time says which lines are meant, and where none is the
+ * server's own they are read again.
+ */
+export async function lastLinesOf(
+  services: Pick<ServerServices, 'logs' | 'tokens' | 'log' | 'sleep'>,
+  { user: { key }, name: server }: { readonly user: Pick<User, 'key'>; readonly name: ServerName },
+  { startId, requestedMs }: Run,
 ): Promise<LastLines> {
-  const lines: LogLine[] = [];
+  const { logs, tokens, log, sleep } = services;
+  let lines: LogLine[] = [];
   let isComplete = true;
+  const read = async (): Promise<void> => {
+    lines = [];
+    const query = { key, server, invocationId: null, lines: SHOWN_LINES };
+    await logs.read(query, (line) => void lines.push(line), { timeoutMs: LOGS_TIMEOUT_MS });
+    lines = lines.filter(({ time_ms }) => time_ms >= requestedMs - SECOND_MS);
+  };
   try {
-    await logs.read({ ...query, lines: SHOWN_LINES }, (line) => void lines.push(line), { timeoutMs: LOGS_TIMEOUT_MS });
+    await read();
+    if (lines.every(({ identifier }) => identifier === 'systemd')) {
+      await sleep(LATE_MS);
+      await read();
+    }
   } catch (error) {
     if (!(error instanceof MetalhubError)) throw error;
     isComplete = false;
-    options.log.warning('log of a server could not be read', { key: query.key, server: query.server, err: error });
+    log.warning('log of a server could not be read', { key, server, err: error });
   }
-  const shown = lines
-    .filter(({ time_ms }) => time_ms >= options.sinceMs - SECOND_MS)
-    .slice(-SHOWN_LINES)
-    .map(({ message }) => redactLine(message, options.secrets).slice(0, MAX_LINE_LENGTH));
+  const secrets = [tokens(key, server, startId)];
+  const shown = lines.slice(-SHOWN_LINES).map(({ message }) => redactLine(message, secrets).slice(0, MAX_LINE_LENGTH));
   return { lines: shown, isComplete };
-}
-
-/** {@link readLastLines} of one run of a server. */
-export function lastLinesOf(
-  { logs, tokens, log }: Pick<ServerServices, 'logs' | 'tokens' | 'log'>,
-  { user: { key }, name: server }: { readonly user: Pick<User, 'key'>; readonly name: ServerName },
-  { startId, invocationId, requestedMs: sinceMs }: Run,
-): Promise<LastLines> {
-  return readLastLines(logs, { key, server, invocationId }, { secrets: [tokens(key, server, startId)], sinceMs, log });
 }
