@@ -54,7 +54,12 @@ export async function checkHome(places: HomePlaces): Promise<HomeTop | undefined
   if (!status.isDirectory()) throw refusal(path, 'it is not a directory', `move it away: mv ${path} ${path}.old`);
   await checkMount(places, status);
   await checkHardlinkProtection(places);
-  return topOf(path, status);
+  try {
+    return await topOf(path, status);
+  } catch (error) {
+    if (await isGivenAway(path, error)) return checkHome(places);
+    throw error;
+  }
 }
 
 async function topOf(path: string, status: BigIntStats): Promise<HomeTop> {
@@ -66,6 +71,11 @@ async function topOf(path: string, status: BigIntStats): Promise<HomeTop> {
     // Without capabilities only root's own directories can be looked into, and only those need be.
     isNew: status.uid === 0n && (await readdir(path)).length === 0,
   };
+}
+
+/** Whether root could not look into it because it is not root's any more: systemd has just made it for another start. */
+async function isGivenAway(path: string, error: unknown): Promise<boolean> {
+  return systemErrorCode(error) === 'EACCES' && (await lstat(path)).uid !== 0;
 }
 
 /** Whether nothing more can be stored where the homes are. */
