@@ -1,6 +1,6 @@
 import { chmodSync, rmSync, unlinkSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
-import { MetalhubError } from '@metalhub/base/errors.js';
+import { errorText, MetalhubError } from '@metalhub/base/errors.js';
 import { SECOND_MS, systemClock } from '@metalhub/base/time.js';
 import { releaseMemoryWhenIdle } from '@metalhub/systemd/idle-memory.js';
 import type { Handlers } from '@metalhub/wire/server.js';
@@ -114,6 +114,10 @@ function main(): void {
   releaseMemoryWhenIdle();
   const control = createServer((socket) => socket.on('close', onControlLost));
   serveWire(control, generationProtocol(socketPath), handlers, { log, messageTimeoutMs: 60 * SECOND_MS });
+  control.once('error', (error) => {
+    log.critical('a worker cannot listen to its supervisor', { err: error, reason: errorText(error) });
+    process.exit(1);
+  });
   control.listen(socketPath, () => {
     chmodSync(socketPath, 0o600);
     writeFormat(socketPath);
