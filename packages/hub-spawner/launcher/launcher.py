@@ -307,6 +307,9 @@ def arguments(credential):
     settings = {
         # Only a name: the socket is there already.
         "ServerApp.sock": "/adopted",
+        # Jupyter's own defaults: with others, which users may have from elsewhere, it refuses to start on a socket.
+        "ServerApp.port": 8888,
+        "ServerApp.file_to_run": "",
         "ServerApp.base_url": credential["base_url"],
         "LabApp.default_url": credential["default_url"],
         "IdentityProvider.token": credential["token"],
