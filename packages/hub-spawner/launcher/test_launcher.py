@@ -373,14 +373,8 @@ class StartTest(LauncherCase):
         (settings / "jupyter_server_config.json").write_text(
             json.dumps(
                 {
-                    "ServerApp": {
-                        "sock": "/elsewhere",
-                        "ip": "0.0.0.0",
-                        "port": 9123,
-                        "base_url": "/",
-                        "terminals_enabled": False,
-                        "quit_button": True,
-                    },
+                    "ServerApp": {"sock": "/elsewhere", "base_url": "/", "terminals_enabled": False, "quit_button": True}
+                    | {"port": 9123},
                     "IdentityProvider": {"token": ""},
                     "KernelManager": {"transport": "tcp"},
                 }
