@@ -2,38 +2,9 @@ import t from 'tap';
 import { HOME_COMPLAINTS, HOMES, HomeMachine, testHomes } from '../lib/home-cases.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
 import { failureOf, installSpawner } from '../lib/spawner.js';
+import { installStubs } from '../lib/stub-jupyter.js';
 
 t.setTimeout(900_000);
-
-/** Where Debian 12 has no JupyterLab: what the launcher expects of it, listening and no more. */
-const STUBS = {
-  'jupyter_server/__init__.py': '__version__ = "2.0"\n',
-  'jupyter_server/serverapp.py':
-    'class ServerApp:\n    instance = None\n    def _signal_stop(self, *args):\n        pass\n',
-  'jupyterlab/__init__.py': '',
-  'jupyterlab/labapp.py': `from jupyter_server import serverapp
-class LabApp:
-    def initialize_handlers(self):
-        pass
-    @staticmethod
-    def launch_instance(arguments):
-        listening = serverapp.bind_unix_socket()
-        listening.setblocking(True)
-        while True:
-            listening.accept()
-`,
-  'tornado/__init__.py': '',
-  'tornado/ioloop.py': `class IOLoop:
-    current = staticmethod(lambda: IOLoop())
-    def add_callback(self, action):
-        action()
-class PeriodicCallback:
-    def __init__(self, *args, **options):
-        pass
-    def start(self):
-        pass
-`,
-};
 
 let old: Machine;
 let young: Machine;
@@ -41,7 +12,7 @@ let it: HomeMachine;
 
 t.before(async () => {
   [old, young] = await Promise.all([bootMachine({ image: 'bookworm' }), bootMachine({ image: 'jupyter' })]);
-  for (const [path, text] of Object.entries(STUBS)) await old.writeFile(`/usr/lib/python3/dist-packages/${path}`, text);
+  await installStubs(old);
   await installSpawner(old);
   await installSpawner(young);
   it = await HomeMachine.connect(old);
