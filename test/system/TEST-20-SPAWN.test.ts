@@ -112,6 +112,37 @@ t.test('a terminal starts in the home and calls it by its name', async (t) => {
   t.equal(created.status, 200);
 });
 
+t.test(
+  'U07: what users change in their home keeps their server from nothing, and gives nobody else a way in',
+  async (t) => {
+    const { key, server } = startParams('ursa');
+    await spawner.call('StartServer', startParams('ursa'));
+    const before = await JupyterServer.of(machine, 'ursa');
+    const config = {
+      ServerApp: { sock: '', ip: '0.0.0.0', port: 9123, base_url: '/' },
+      IdentityProvider: { token: '' },
+    };
+    const changed = `site=$(python3 -m site --user-site) && mkdir -p $site/jupyterlab $site/tornado ~/bin ~/.jupyter
+    echo 'raise SystemExit(9)' | tee $site/sitecustomize.py $site/usercustomize.py $site/jupyterlab/__init__.py >$site/tornado/__init__.py
+    printf '#!/bin/sh\\nexit 9\\n' | tee ~/bin/python3 >~/bin/jupyter-lab; chmod +x ~/bin/*
+    echo 'PATH=~/bin:$PATH; exit 9' | tee ~/.bashrc ~/.profile >~/.bash_profile
+    echo '${JSON.stringify({ ...config, KernelManager: { transport: 'tcp' } })}' >~/.jupyter/jupyter_server_config.json
+    echo 'c.ServerApp.allow_root = True' >~/.jupyter/jupyter_server_config.py`;
+    t.same(await before.shell(changed), { code: 0, output: '' });
+    await spawner.call('StopServer', { key, server });
+    t.match(await spawner.call('StartServer', startParams('ursa')), { active_state: 'active' });
+    const after = await JupyterServer.of(machine, 'ursa');
+    t.equal((await after.request('api/status')).status, 200);
+    t.equal((await after.request('api/status', { token: null })).status, 403);
+    const exec = await machine.run(['systemctl', 'show', '-P', 'ExecStart', 'jupyter-ursa.service']);
+    t.match(exec, 'argv[]=/usr/bin/python3 -I /usr/lib/metalhub/launcher.py ;');
+    const uid = (await machine.run(['id', '-u', 'jupyter-ursa'])).trim();
+    const ports = await machine.run(['sh', '-c', `ss -Hltne | grep 'uid:${uid} ' || true`]);
+    t.equal(ports, '', 'no TCP port');
+    await spawner.call('StopServer', { key, server });
+  },
+);
+
 t.test("systemd's variables do not reach what the user starts", async (t) => {
   const anna = await JupyterServer.of(machine, 'anna');
   t.same(await anna.shell('env | grep -E "^(LISTEN|NOTIFY|WATCHDOG|CREDENTIALS)" || echo none'), {

@@ -373,8 +373,7 @@ class StartTest(LauncherCase):
         (settings / "jupyter_server_config.json").write_text(
             json.dumps(
                 {
-                    "ServerApp": {"sock": "/elsewhere", "base_url": "/", "terminals_enabled": False, "quit_button": True}
-                    | {"port": 9123},
+                    "ServerApp": {"sock": "/elsewhere", "base_url": "/", "terminals_enabled": False, "quit_button": True, "port": 9123},
                     "IdentityProvider": {"token": ""},
                     "KernelManager": {"transport": "tcp"},
                 }
