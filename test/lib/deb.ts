@@ -31,7 +31,7 @@ export async function installDeb(machine: Machine, path: string = debPath()): Pr
 
 /** Makes an account of the machine that can log in with a password. */
 export async function createUser(
-  machine: Machine,
+  machine: Pick<Machine, 'run'>,
   name: string,
   password: string,
   options: UserOptions = {},

@@ -23,14 +23,14 @@ export class JupyterServer {
     this.#token = token;
   }
 
-  static async of(machine: Machine, key: string, server = ''): Promise<JupyterServer> {
+  static async of(machine: Pick<Machine, 'run' | 'path'>, key: string, server = ''): Promise<JupyterServer> {
     const id = server === '' ? key : `${key}:${server}`;
     const base = server === '' ? `/user/${key}/` : `/user/${key}/${server}/`;
     return new JupyterServer(await machine.path(`/run/metalhub/servers/${id}.sock`), base, tokenOf(key));
   }
 
   /** A server that the hub has started: its token is in what root can read. */
-  static async ofHub(machine: Machine, key: string, server = ''): Promise<JupyterServer> {
+  static async ofHub(machine: Pick<Machine, 'run' | 'path'>, key: string, server = ''): Promise<JupyterServer> {
     const id = server === '' ? key : `${key}:${server}`;
     const file = `/run/credentials/jupyter-${id}.service/server.json`;
     const { token, base_url } = JSON.parse(await machine.run(['cat', file])) as { token: string; base_url: string };

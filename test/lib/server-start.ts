@@ -50,7 +50,7 @@ export async function start(visitor: Visitor, user: string): Promise<Outcome> {
 }
 
 /** A property of a unit, as `systemctl show` prints it. */
-export async function unitProperty(machine: Machine, unit: string, name: string): Promise<string> {
+export async function unitProperty(machine: Pick<Machine, 'run'>, unit: string, name: string): Promise<string> {
   return (await machine.run(['systemctl', 'show', '--property', name, '--value', unit])).trim();
 }
 
