@@ -3,13 +3,11 @@ import { createUser, installDeb } from '../lib/deb.js';
 import { DiskFault } from '../lib/disk-fault.js';
 import { HostCgroup } from '../lib/host-cgroup.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
-import { ServerEvents } from '../lib/server-events.js';
 import { type Outcome, outcomeOf, press, start, unitProperty, until } from '../lib/server-start.js';
 import { fieldOf, Visitor } from '../lib/visitor.js';
 
 const STATE = '/var/lib/metalhub';
 const PROXY_STATE = `${STATE}/proxy`;
-const PROXY_RUN = '/run/metalhub-proxy';
 
 t.setTimeout(900_000);
 
@@ -21,8 +19,7 @@ t.before(async () => {
   // Small disks of their own, before anybody uses them: one for the proxy, one for all the rest.
   await machine.shell(`
     mkdir -p ${STATE} && mount -t tmpfs -o size=8m,mode=755 tmpfs ${STATE}
-    mkdir ${PROXY_STATE} && mount -t tmpfs -o size=256k,mode=700 tmpfs ${PROXY_STATE}
-    mkdir ${PROXY_RUN} && mount -t tmpfs -o size=1m,mode=700 tmpfs ${PROXY_RUN}`);
+    mkdir ${PROXY_STATE} && mount -t tmpfs -o size=256k,mode=700 tmpfs ${PROXY_STATE}`);
   await installDeb(machine);
   for (const name of ['anna', 'bert', 'carl', 'emil'])
     await createUser(machine, name, 'correct horse', { groups: ['metalhub-users'] });
@@ -191,50 +188,6 @@ t.test(
     t.equal(await unitProperty(machine, 'hub.service', 'MainPID'), pid, 'it never ended');
     const check = `import sqlite3; print(sqlite3.connect("file:${STATE}/hub/hub.sqlite?mode=ro", uri=True).execute("PRAGMA integrity_check").fetchone()[0])`;
     t.equal(await machine.run(['python3', '-c', check]), 'ok\n');
-  },
-);
-
-/** As with a full /run: neither room nor inodes; or plenty of both. */
-async function limitRun(isFull: boolean): Promise<void> {
-  const shown = (await machine.run(['df', '--output=used,iused', PROXY_RUN])).split('\n')[1];
-  const [blocks, inodes] = shown?.trim().split(/ +/) ?? [];
-  const limits = isFull ? `size=${blocks}k,nr_inodes=${inodes}` : 'size=1m,nr_inodes=1000';
-  await machine.run(['mount', '-o', `remount,${limits}`, PROXY_RUN]);
-}
-
-t.test(
-  'R07: with a full /run the proxy goes on, refuses to reload, and after a restart comes back by itself',
-  async (t) => {
-    const status = async (): Promise<number> => (await anna.request('/user/anna/api/status')).status;
-    const page = await ServerEvents.open(anna, 'anna');
-    t.teardown(() => page.close());
-    await limitRun(true);
-    t.match(await route('POST', 'while-full'), /201$/);
-    t.equal(await status(), 200);
-    const pid = await unitProperty(machine, 'hub-proxy.service', 'MainPID');
-    const since = await machine.cursor();
-    await machine.exec(['systemctl', 'reload', 'hub-proxy.service']);
-    const reason = await machine.waitForEntry({ since, unit: 'hub-proxy.service' }, /cannot listen to its supervisor/);
-    t.match(reason.message, /ENOSPC: no space left on device \/run\/metalhub-proxy/);
-    await machine.waitForEntry({ since, unit: 'hub-proxy.service' }, /the reload failed/);
-    t.equal(
-      await unitProperty(machine, 'hub-proxy.service', 'MainPID'),
-      pid,
-      'the former configuration stays in force',
-    );
-    t.equal(await status(), 200);
-    await machine.exec(['systemctl', 'restart', '--no-block', 'hub-proxy.service']);
-    await machine.waitForEntry({ since, unit: 'hub-proxy.service' }, /hub-proxy cannot run/);
-    // The workers that were there accept for another while; later visitors wait.
-    const waiting = status();
-    t.ok(await page.answers(), 'WebSockets go on');
-    await limitRun(false);
-    t.equal(await waiting, 200);
-    await until('it serves', async () => (await machine.exec(['systemctl', 'is-active', 'hub-proxy'])).code === 0);
-    t.equal(await status(), 200);
-    t.ok(await page.answers());
-    t.match(await machine.run(['hubctl', 'routes', '--json']), '/services/while-full/');
-    await route('DELETE', 'while-full');
   },
 );
 
