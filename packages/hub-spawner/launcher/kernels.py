@@ -73,7 +73,12 @@ class Offered:
         if self.done.is_set() and time.monotonic() >= self.next_look:
             self.done.clear()
             self.patience = PATIENCE_SEC
-            threading.Thread(target=self.look, daemon=True).start()
+            try:
+                threading.Thread(target=self.look, daemon=True).start()
+            except RuntimeError as error:
+                # No task or no memory is left in the unit; there may be at the next question.
+                self.done.set()
+                self.warn(f"kernels could not be looked for: {error}")
 
     def refresh(self):
         self.begin()
@@ -120,7 +125,8 @@ class Finder:
         self.tell = warn
         self.told = set()
         self.owners = {0, os.getuid()}
-        self.groups = {0, os.getgid()}
+        # Of its own a user has one that is numbered as they are; another they share.
+        self.groups = {0, *({os.getgid()} & {os.getuid()})}
 
     def warn(self, message):
         """Once each: the next look is soon."""
@@ -173,13 +179,14 @@ class Finder:
         return result
 
     def place(self, path):
-        return os.path.join(self.home, path[2:]) if path.startswith("~/") else path
+        path = os.path.join(self.home, path[2:]) if path.startswith("~/") else path
+        return path.rstrip("/") if path.strip("/") else path
 
     def environments(self, root):
         """Names and paths of the environments in a root: itself, if it is one, and then those in its `envs`, or else those
         in it."""
         # By their own names, as conda does it: an environment may know itself by that, and users theirs.
-        path = self.place(root["path"]).rstrip("/") or "/"
+        path = self.place(root["path"])
         if not os.path.isdir(path) or not self.is_trusted(path):
             return
         candidates = []
@@ -196,12 +203,16 @@ class Finder:
 
     def names_in(self, directory):
         names = []
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if len(names) == MAX_NAMES:
-                    self.warn(f"{directory} has more than {MAX_NAMES} entries: not all of them are looked at")
-                    break
-                names.append(entry.name)
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if len(names) == MAX_NAMES:
+                        self.warn(f"{directory} has more than {MAX_NAMES} entries: not all of them are looked at")
+                        break
+                    names.append(entry.name)
+        except OSError as error:
+            # One that this user may not read, or that is out of order: the others count.
+            self.warn(f"{directory} cannot be looked at: {error.strerror}")
         return sorted(names)
 
     def is_trusted(self, path):
@@ -281,7 +292,7 @@ def read_spec(file_name, warn):
             spec = json.loads(file.read(MAX_SPEC_BYTES))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         warn(f"{file_name} cannot be used: {error}")
         return None
     argv = spec.get("argv") if isinstance(spec, dict) else None
@@ -300,12 +311,13 @@ def read_spec(file_name, warn):
 
 def in_environment(spec, path, directory):
     places = {"{resource_dir}": directory, "{prefix}": path}
-    program, *words = spec["argv"]
+    argv = spec["argv"]
+    for placeholder, value in places.items():
+        argv = [word.replace(placeholder, value) for word in argv]
+    program, *words = argv
     if re.fullmatch(r"python[0-9.]*", program):
         # Not the server's, by which Jupyter would replace it.
         program = os.path.join(path, "bin", "python")
-    for placeholder, value in places.items():
-        words = [word.replace(placeholder, value) for word in words]
     return {"spec": {**spec, "argv": [program, *words]}, "resources": resources_of(directory)}
 
 
@@ -376,4 +388,4 @@ def clean(name):
 
 def free_name(found, name, path):
     """The second of a name is told by its path, whatever else there is."""
-    return name if name not in found else f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+    return name if name not in found else f"{name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"

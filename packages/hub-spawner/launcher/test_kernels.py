@@ -145,8 +145,33 @@ class FinderTest(EnvironmentCase):
         finder.groups = {0}
         (self.conda / "envs").chmod(0o775)
         self.assertFalse(finder.is_trusted(str(path)))
-        finder.groups = {os.getgid()}
-        self.assertTrue(finder.is_trusted(str(path)), "the user's own group is the user")
+        user, group = os.getuid(), os.getgid()
+        for uid, is_own in ((group, True), (group + 1, False)):
+            with mock.patch.object(os, "getuid", return_value=uid):
+                finder = kernels.Finder({"static": [], "roots": []}, "", self.warnings.append)
+            finder.owners.add(user)
+            self.assertEqual(finder.is_trusted(str(path)), is_own, "a primary group that others share is not the user's own")
+
+    def test_a_root_that_cannot_be_read_hides_no_other_kernel(self):
+        self.make_conda(self.conda / "envs/x")
+        denied = mock.patch.object(os, "scandir", side_effect=PermissionError(13, "Permission denied"))
+        with denied:
+            found = self.find([{"path": str(self.conda / "envs")}], [{"name": "plain", "title": "Plain", "command": ["/opt/R", "x"]}])
+        self.assertEqual(list(found), ["plain"])
+        self.assertEqual(self.warnings, [f"{self.conda}/envs cannot be looked at: Permission denied"])
+
+    def test_a_kernel_file_of_nothing_but_brackets_is_left_out(self):
+        path = self.make_conda(self.conda / "envs/x")
+        self.make_kernel(path, "deep")
+        (path / "share/jupyter/kernels/deep/kernel.json").write_text("[" * 60_000)
+        self.assertEqual(list(self.find([{"path": str(self.conda / "envs")}])), ["conda-env-x-py"])
+
+    def test_places_may_end_with_a_slash_and_programs_name_their_environment(self):
+        path = self.make_conda(self.conda / "envs/x", argv=["{prefix}/bin/k", "{connection_file}"])
+        static = {"name": "x", "title": "X", "environment": f"{path}/"}
+        found = self.find([{"path": f"{self.conda}/envs/"}], [static])
+        wrapper = [sys.executable, "-I", kernels.ACTIVATE, str(path), "", f"{path}/bin/k", "{connection_file}"]
+        self.assertEqual([kernel["spec"]["argv"] for kernel in found.values()], [wrapper, wrapper])
 
     def test_damaged_and_hostile_kernel_files_are_left_out_and_data_stay_data(self):
         path = self.make_conda(self.conda / "envs/x", display_name="{kernel}\n\u202e{environment}" + "x" * 300)
@@ -208,9 +233,10 @@ class OfferedTest(EnvironmentCase):
         patch = mock.patch.dict(os.environ, environment)
         patch.start()
         self.addCleanup(patch.stop)
-        patch = mock.patch.object(kernels, "PAUSE_SEC", 0)
-        patch.start()
-        self.addCleanup(patch.stop)
+        for name, value in (("PAUSE_SEC", 0), ("PATIENCE_SEC", 60)):
+            patch = mock.patch.object(kernels, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
         wanted = {"static": [], "roots": [{**ROOT, "path": str(self.conda / "envs")}]}
         return kernels.offer(wanted, self.warnings.append), KernelSpecManager
 
@@ -245,6 +271,13 @@ class OfferedTest(EnvironmentCase):
             for _ in range(20):
                 manager().find_kernel_specs()
             self.assertLess(time.monotonic() - began, 6)
+
+    def test_without_room_for_a_thread_kernels_are_looked_for_later(self):
+        self.make_conda(self.conda / "envs/one")
+        _, manager = self.offer()
+        with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            self.assertNotIn("conda-env-one-py", manager().find_kernel_specs())
+        self.assertIn("conda-env-one-py", manager().find_kernel_specs())
 
     def test_a_look_that_fails_is_told_and_keeps_what_is_known(self):
         self.make_conda(self.conda / "envs/one")
