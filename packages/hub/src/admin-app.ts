@@ -33,9 +33,11 @@ const logsQuery = object({
 });
 const DEFAULT_LINES = 100;
 const LOGS_TIMEOUT_MS = 60 * SECOND_MS;
-const ADMINISTRATORS = 'administrators';
-/** A script may start everybody's server at once. */
-const MAX_ADMINISTRATORS_STREAMS = 512;
+/** Streams of administrators: a script may start everybody's server at once; hub-logs has other readers, too. */
+const STARTS = 'starts of administrators';
+const MAX_STARTS = 512;
+const READERS = 'logs of administrators';
+const MAX_READERS = 16;
 
 /** For hubctl. Who may use it is the permission of the socket file: root and the group metalhub-admin. */
 export async function makeAdminApp(context: HubContext): Promise<FastifyInstance> {
@@ -93,7 +95,7 @@ async function statusReport(context: HubContext): Promise<object> {
 /** Streams one JSON value per line: the steps of the start, the last with `ready` or `failed`. */
 async function startServer(context: HubContext, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { user, server: name, profile, choices } = readShape(serverBody, request.body);
-  context.streams.requireRoom(ADMINISTRATORS, MAX_ADMINISTRATORS_STREAMS);
+  context.streams.requireRoom(STARTS, MAX_STARTS);
   // While it stops, a start waits until it has.
   sayAtWork(reply);
   const server = await context.servers.start(await getUser(context, user), parseServerName(name ?? ''), {
@@ -101,7 +103,7 @@ async function startServer(context: HubContext, request: FastifyRequest, reply: 
     choices,
   });
   context.log.notice('server start requested by an administrator', { user, server: server.name });
-  const write = openLines(context, reply);
+  const write = openLines(context, reply, STARTS, MAX_STARTS);
   const send = (event: ProgressEvent): void => {
     const { state } = server;
     const failure = state.phase === 'failed' ? { code: state.failure.code, hint: state.failure.hint } : {};
@@ -120,7 +122,7 @@ async function showLogs(context: HubContext, request: FastifyRequest, reply: Fas
   const query = readShape(logsQuery, { ...(request.query as object) });
   const { key } = await getUser(context, query.user);
   const follow = ['1', 'true', 'yes'].includes(query.follow ?? '');
-  const write = openLines(context, reply);
+  const write = openLines(context, reply, READERS, MAX_READERS);
   const gone = new AbortController();
   reply.raw.once('close', () => gone.abort());
   try {
@@ -152,8 +154,8 @@ function sayAtWork(reply: FastifyReply): void {
   reply.raw.writeProcessing();
 }
 
-function openLines(context: HubContext, reply: FastifyReply): (value: unknown) => void {
-  context.streams.add(reply.raw, ADMINISTRATORS, MAX_ADMINISTRATORS_STREAMS);
+function openLines(context: HubContext, reply: FastifyReply, owner: string, most: number): (value: unknown) => void {
+  context.streams.add(reply.raw, owner, most);
   reply.hijack();
   return openLineStream(reply.raw);
 }
