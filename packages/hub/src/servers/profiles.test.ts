@@ -303,6 +303,14 @@ t.test('who makes another server chooses its kind after its name, and each remem
   t.equal((await anna.get('/hub/spawn?server=none')).statusCode, 404);
 });
 
+t.test('the kind of another server is chosen also while all that somebody has runs', async (t) => {
+  const test = await openTest(t, '[[profile]]\nname = "lab"\n[[profile]]\nname = "small"\n[server]\nnamed_limit = 1');
+  const anna = await logIn(test, 'anna');
+  await anna.submit('/hub/spawn', { profile: 'lab' });
+  await until(() => test.context.servers.list().some(({ state }) => state.phase === 'ready'));
+  t.match((await anna.get('/hub/home')).body, /<form method="get" action="\/hub\/spawn"[\s\S]*name="new"/);
+});
+
 t.test('S03: an option that the user may not take, or that is not there, starts nothing', async (t) => {
   const test = await openTest(t, CHOICES);
   const anna = await logIn(test, 'anna');

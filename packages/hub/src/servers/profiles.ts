@@ -2,6 +2,7 @@ import { MetalhubError } from '@metalhub/base/errors.js';
 import type { Log } from '@metalhub/base/log.js';
 import { kernelsOf } from '@metalhub/config/kernel-access.js';
 import {
+  type AccessTables,
   asksForGroups,
   type OfferedChoice,
   type OfferedProfile,
@@ -71,7 +72,8 @@ export class Profiles {
   /** What a user may start, in the order of the configuration; may be empty. */
   async of(user: User): Promise<OfferedProfile[]> {
     const config = this.#config();
-    return profilesOf(config, await this.#subject(user, config));
+    // Kernels matter at a start only.
+    return profilesOf(config, await this.#subject(user, { ...config, kernel: [], kernel_root: [] }));
   }
 
   /**
@@ -124,7 +126,7 @@ export class Profiles {
     return new MetalhubError('MH_ERR_HUB_PROFILE', { details: { user: user.name, profile } });
   }
 
-  async #subject(user: User, config: Config): Promise<ProfileUser> {
+  async #subject(user: User, config: AccessTables): Promise<ProfileUser> {
     return { name: user.name, groups: asksForGroups(config) ? await this.#groups(user) : [] };
   }
 

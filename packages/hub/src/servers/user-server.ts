@@ -304,8 +304,7 @@ export class UserServer {
       await this.#verify();
       return;
     }
-    const invocationId = this.#state.phase === 'spawn' ? this.#state.run.invocationId : null;
-    const last = explainsItself(error) ? NO_LINES : await lastLinesOf(this.#services, this, { ...run, invocationId });
+    const last = explainsItself(error) ? NO_LINES : await lastLinesOf(this.#services, this, run);
     const failure = failureOf(error, last, clock.nowMs(), this.unit);
     if (!this.#isSpawning(run.startId)) return;
     if (!isLost(error)) this.#openStartId = undefined;

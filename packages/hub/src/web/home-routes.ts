@@ -42,12 +42,14 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
     if (visitor === undefined) return reply;
     const { user, csrfToken } = visitor;
     const servers = context.servers.listOf(user);
+    const isRefresh = request.headers[REFRESH_FIELD] !== undefined;
     // An open page that asks for itself again and again would keep hub-spawner there for ever.
-    if (request.headers[REFRESH_FIELD] === undefined) {
-      for (const server of servers) context.servers.expectStart(server);
-    }
-    // What is offered matters for what can be started only, and may have to be asked of a directory.
-    const profiles = servers.some(({ state }) => isAtRest(state)) ? await context.profiles.of(user) : [];
+    if (!isRefresh) for (const server of servers) context.servers.expectStart(server);
+    const newServers = Math.max(0, context.config().server.named_limit - servers.length + 1);
+    // What is offered matters for what can be started only, and may have to be asked of a directory. A page that is there
+    // takes no more than the servers of this one.
+    const isAsked = servers.some(({ state }) => isAtRest(state)) || (newServers > 0 && !isRefresh);
+    const profiles = isAsked ? await context.profiles.of(user) : [];
     const views = servers.map((server) => serverView(server, context.config(), profiles, context.clock.nowMs()));
     return reply.type('text/html').send(
       renderHomePage({
@@ -57,7 +59,7 @@ export function addHomeRoutes(app: FastifyInstance, context: HubContext): void {
         csrfToken,
         servers: views,
         hasChoice: hasChoice(profiles),
-        newServers: Math.max(0, context.config().server.named_limit - views.length + 1),
+        newServers,
       }),
     );
   });
