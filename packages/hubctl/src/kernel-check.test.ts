@@ -51,5 +51,10 @@ t.test(
     const before = findUnsafe(link);
     chmodSync(place, 0o1777);
     t.equal(findUnsafe(link), `${place} can be written by others than root`, `before: ${before}`);
+    const open = join(t.testdirName, 'open');
+    mkdirSync(open);
+    chmodSync(open, 0o777);
+    symlinkSync('/usr', join(open, 'usr'));
+    t.equal(findUnsafe(join(open, 'usr')), `${open} can be written by others than root`, 'who can replace the link');
   },
 );

@@ -1,14 +1,8 @@
-import { lstatSync, realpathSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { realpathSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import type { KeyPath } from '@metalhub/config/load.js';
 import type { Config } from '@metalhub/config/schema.js';
-import type { ProfileMachine } from './profile-check.js';
-
-/** What of a kernel does not fit the machine. No start fails over it; the kernel is not offered, or does not start. */
-export interface KernelFinding {
-  readonly path: KeyPath;
-  readonly reason: string;
-}
+import { type MachineFinding, missingGroups, type ProfileMachine } from './profile-check.js';
 
 /** As servers see it: `undefined` when nobody but root can change what is there. */
 export type FindUnsafe = (path: string) => string | undefined;
@@ -18,30 +12,30 @@ const HIDDEN = ['/home/', '/root/', '/run/user/', '/tmp/', '/var/tmp/'];
 const WRITABLE_BY_OTHERS = 0o022;
 const STICKY = 0o1000;
 
-/** Compares kernels with the machine: what is missing, hidden from servers, or not root's alone. */
+/**
+ * Compares kernels with the machine: what is missing, hidden from servers, or not root's alone. No start fails over it; the
+ * kernel is not offered, or does not start.
+ */
 export async function checkKernels(
   { kernel, kernel_root }: Pick<Config, 'kernel' | 'kernel_root'>,
   machine: Pick<ProfileMachine, 'exists' | 'hasGroup'> & { findUnsafe: FindUnsafe },
-): Promise<KernelFinding[]> {
-  const missing = (path: KeyPath, file = ''): KernelFinding[] => {
+): Promise<MachineFinding[]> {
+  const missing = (path: KeyPath, file = ''): MachineFinding[] => {
     // Every user has their own.
     if (file === '' || file.startsWith('~/')) return [];
     if (HIDDEN.some((place) => file.startsWith(place))) {
-      return [{ path, reason: `servers do not see ${file}, unless a profile mounts it there` }];
+      return [{ isProblem: false, path, reason: `servers do not see ${file}, unless a profile mounts it there` }];
     }
-    return machine.exists(file) ? [] : [{ path, reason: `${file} does not exist` }];
+    return machine.exists(file) ? [] : [{ isProblem: false, path, reason: `${file} does not exist` }];
   };
-  const groups = [
-    ...kernel.map(({ allow }, index) => ({ allow, where: ['kernel', index] })),
-    ...kernel_root.map(({ allow }, index) => ({ allow, where: ['kernel_root', index] })),
-  ].flatMap(({ allow, where }) =>
-    allow.groups.map((group, at) => ({ group, path: [...where, 'allow', 'groups', at] })),
-  );
-  const known = await Promise.all(groups.map(({ group }) => machine.hasGroup(group)));
-  return [
-    ...groups.flatMap(({ group, path }, at) =>
-      known[at] === true ? [] : [{ path, reason: `there is no group ${group}` }],
+  const groups = await Promise.all([
+    ...kernel.map(({ allow }, index) => missingGroups(['kernel', index, 'allow', 'groups'], allow.groups, machine)),
+    ...kernel_root.map(({ allow }, index) =>
+      missingGroups(['kernel_root', index, 'allow', 'groups'], allow.groups, machine),
     ),
+  ]);
+  return [
+    ...groups.flat(),
     ...kernel.flatMap(({ environment, command, activate, logo }, index) => [
       ...missing(['kernel', index, 'environment'], environment),
       ...missing(['kernel', index, 'command', 0], command[0]),
@@ -53,19 +47,29 @@ export async function checkKernels(
       const found = missing(where, path);
       if (found.length > 0 || path.startsWith('~/')) return found;
       const reason = machine.findUnsafe(path);
-      return reason === undefined ? [] : [{ path: where, reason: `no kernels are offered: ${reason}` }];
+      return reason === undefined
+        ? []
+        : [{ isProblem: false, path: where, reason: `no kernels are offered: ${reason}` }];
     }),
   ];
 }
 
-/** What in a path, or above it, others than root can change. The same as kernels.py finds when it looks for environments. */
+/**
+ * What in a path, or above it, others than root can change; also above what it is a link to. The same as kernels.py finds
+ * when it looks for environments.
+ */
 export function findUnsafe(path: string): string | undefined {
-  const real = realpathSync(path);
-  for (let place = real; ; place = dirname(place)) {
-    const { uid, gid, mode } = lstatSync(place);
-    if (uid !== 0) return `${place} belongs to uid ${uid}, not to root`;
-    const isShared = (mode & (gid === 0 ? 0o002 : WRITABLE_BY_OTHERS)) !== 0;
-    if (isShared && (place === real || (mode & STICKY) === 0)) return `${place} can be written by others than root`;
-    if (place === '/') return undefined;
+  const ends = [...new Set([realpathSync(path), resolve(path)])];
+  for (const end of ends) {
+    for (let place = end; ; place = dirname(place)) {
+      const { uid, gid, mode } = statSync(place);
+      if (uid !== 0) return `${place} belongs to uid ${uid}, not to root`;
+      const isShared = (mode & (gid === 0 ? 0o002 : WRITABLE_BY_OTHERS)) !== 0;
+      if (isShared && (ends.includes(place) || (mode & STICKY) === 0)) {
+        return `${place} can be written by others than root`;
+      }
+      if (place === '/') break;
+    }
   }
+  return undefined;
 }

@@ -8,8 +8,8 @@ import type { Config, OptionConfig, OverrideConfig, ProfileConfig } from '@metal
 
 type SettingsConfig = ProfileConfig | OverrideConfig | OptionConfig;
 
-/** What of a profile does not fit the machine. */
-export interface ProfileFinding {
+/** What of the configuration does not fit the machine. */
+export interface MachineFinding {
   /** A start would fail. */
   readonly isProblem: boolean;
   readonly path: KeyPath;
@@ -40,8 +40,8 @@ function isDevice(path: string): boolean {
 export async function checkProfiles(
   { profile }: Pick<Config, 'profile'>,
   machine: ProfileMachine,
-): Promise<ProfileFinding[]> {
-  const findings: ProfileFinding[] = [];
+): Promise<MachineFinding[]> {
+  const findings: MachineFinding[] = [];
   for (const [index, entry] of profile.entries()) {
     const where = ['profile', index];
     const parts: [KeyPath, SettingsConfig][] = [
@@ -66,7 +66,7 @@ export async function checkProfiles(
   return findings;
 }
 
-function programFindings(path: KeyPath, settings: SettingsConfig, machine: ProfileMachine): ProfileFinding[] {
+function programFindings(path: KeyPath, settings: SettingsConfig, machine: ProfileMachine): MachineFinding[] {
   const { command, environment, network } = settings;
   const [program] = command ?? [];
   if (program !== undefined) {
@@ -81,7 +81,7 @@ function programFindings(path: KeyPath, settings: SettingsConfig, machine: Profi
   return python === undefined ? [] : missing([...path, environment ? 'environment' : 'python'], python, machine);
 }
 
-function pathFindings(path: KeyPath, settings: SettingsConfig, machine: ProfileMachine): ProfileFinding[] {
+function pathFindings(path: KeyPath, settings: SettingsConfig, machine: ProfileMachine): MachineFinding[] {
   const { mounts = [], devices = [], root_directory, root_image } = settings;
   return [
     ...mounts.flatMap(({ source }, at) => missing([...path, 'mounts', at], source, machine)),
@@ -96,8 +96,8 @@ function pathFindings(path: KeyPath, settings: SettingsConfig, machine: ProfileM
   ];
 }
 
-function limitFindings(path: KeyPath, settings: SettingsConfig, machine: ProfileMachine): ProfileFinding[] {
-  const found: ProfileFinding[] = [];
+function limitFindings(path: KeyPath, settings: SettingsConfig, machine: ProfileMachine): MachineFinding[] {
+  const found: MachineFinding[] = [];
   for (const key of ['memory_max', 'memory_high', 'memory_low'] as const) {
     const bytes = parseBytes(settings[key] ?? '') ?? 0;
     if (bytes > machine.memoryBytes) {
@@ -121,16 +121,25 @@ async function groupFindings(
   path: KeyPath,
   settings: SettingsConfig,
   machine: ProfileMachine,
-): Promise<ProfileFinding[]> {
+): Promise<MachineFinding[]> {
   const isOverride = 'groups' in settings;
   const groups = isOverride ? settings.groups : settings.allow.groups;
   const where = isOverride ? [...path, 'groups'] : [...path, 'allow', 'groups'];
-  const known = await Promise.all(groups.map((group) => machine.hasGroup(group)));
+  return missingGroups(where, groups, machine);
+}
+
+/** Groups that the machine does not have; nobody is let in by them. @param path of their list */
+export async function missingGroups(
+  path: KeyPath,
+  groups: readonly string[],
+  { hasGroup }: Pick<ProfileMachine, 'hasGroup'>,
+): Promise<MachineFinding[]> {
+  const known = await Promise.all(groups.map((group) => hasGroup(group)));
   return groups.flatMap((group, at) =>
-    known[at] === true ? [] : [{ isProblem: false, path: [...where, at], reason: `there is no group ${group}` }],
+    known[at] === true ? [] : [{ isProblem: false, path: [...path, at], reason: `there is no group ${group}` }],
   );
 }
 
-function missing(path: KeyPath, file: string, machine: ProfileMachine): ProfileFinding[] {
+function missing(path: KeyPath, file: string, machine: ProfileMachine): MachineFinding[] {
   return machine.exists(file) ? [] : [{ isProblem: true, path, reason: `${file} does not exist` }];
 }

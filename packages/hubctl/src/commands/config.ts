@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { CONFIG_FILE, DROP_IN_DIRECTORIES, loadConfig, locateKey, readSources } from '@metalhub/config/load.js';
 import { isNobodyAllowed } from '@metalhub/config/login-rules.js';
 import { findGroup } from '@metalhub/systemd/accounts.js';
@@ -41,12 +40,13 @@ export const configCheck: Command = {
     const problems = describe(found.filter(({ state }) => state === 'failed'));
     warnings.push(...describe(found.filter(({ state }) => state === 'warning')));
     const machine = thisMachine(hasGroup);
-    const misfits = [...(await checkAccounts(config, machine)), ...(await checkProfiles(config, machine))];
+    const misfits = [
+      ...(await checkAccounts(config, machine)),
+      ...(await checkProfiles(config, machine)),
+      ...(await checkKernels(config, { ...machine, findUnsafe })),
+    ];
     for (const { isProblem, path, reason } of misfits) {
       (isProblem ? problems : warnings).push(`${locateKey(sources, path)}: ${reason}`);
-    }
-    for (const { path, reason } of await checkKernels(config, { exists: existsSync, hasGroup, findUnsafe })) {
-      warnings.push(`${locateKey(sources, path)}: ${reason}`);
     }
     const exposures = findExposures();
     if (exposures === undefined) warnings.push('hub-spawner-config cannot say how exposed profiles are');
