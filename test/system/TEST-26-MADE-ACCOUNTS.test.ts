@@ -106,6 +106,12 @@ t.test('an account is made at the first start, by systemd, and is the user\u2019
     'jupyter-fred project\nmine\n',
   );
   t.match(await machine.exec(['hubctl', 'exec', 'fred', '--', 'id', '-un']), { code: 0, stdout: 'jupyter-fred\n' });
+  t.equal(await machine.run(['stat', '-c', '%F', '/run/dbus/system_bus_socket']), 'socket\n');
+  t.match(
+    await machine.exec(['hubctl', 'exec', 'fred', '--', 'stat', '/run/dbus/system_bus_socket']),
+    { code: 1, stderr: /Permission denied/ },
+    'the way to a lingering systemd --user',
+  );
   await spawner.call('StopServer', { key, server });
 
   const released = await machine.exec(['hubctl', 'leases', 'release', 'fred', '--home-is-gone']);

@@ -76,7 +76,8 @@ export function sandboxProperties(input: SandboxInput): UnitProperty[] {
       ...hiddenHomes(input),
       ...ephemeralHome(input),
     ]),
-    strv('InaccessiblePaths', ['-/run/metalhub', '-/run/metalhub-spawner']),
+    // By the bus an account of the machine gets a lingering `systemd --user`, outside of its server's sandbox and limits.
+    strv('InaccessiblePaths', ['-/run/metalhub', '-/run/metalhub-spawner', ...(account.isLocal ? ['-/run/dbus'] : [])]),
     ...networkProperties(profile),
     ...rootProperties(profile),
     ...pathProperties(input),

@@ -91,6 +91,7 @@ t.test('a local account has a session of PAM, and its own home, groups and shell
     WorkingDirectory: ['s', '/srv/homes/anna'],
     NoNewPrivileges: ['b', true],
     RemoveIPC: ['b', false],
+    InaccessiblePaths: ['as', ['-/run/metalhub', '-/run/metalhub-spawner', '-/run/dbus']],
   });
   for (const name of ['StateDirectory', 'ExecPaths', 'SupplementaryGroups', 'Group']) t.notOk(values[name], name);
   const environment = textsIn(values['Environment']?.[1] ?? []);
