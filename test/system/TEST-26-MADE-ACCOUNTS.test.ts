@@ -82,6 +82,8 @@ t.test('an account is made at the first start, by systemd, and is the user\u2019
   const fred = startParams('fred', { identity: 'oidc:fred@example.org' });
   const gwen = startParams('gwen', { identity: 'oidc:gwen' });
   const { key, server } = fred;
+  // As when the machine stopped while the account was made.
+  await machine.run(['mkdir', '--mode=700', '/home/jupyter-gwen']);
   await Promise.all([fred, gwen].map((params) => spawner.call('StartServer', params)));
   const inside = await JupyterServer.of(machine, 'fred');
   const { output } = await inside.shell('id -un; id -Gn; echo ~; ls /home; ls -d ~/.bashrc; echo mine >~/mine');
@@ -97,6 +99,10 @@ t.test('an account is made at the first start, by systemd, and is the user\u2019
     { uid: Number(uid), identity: 'oidc:fred@example.org' },
   );
   t.equal(await machine.run(['stat', '-c', '%U %G %a', home]), 'jupyter-fred jupyter-fred 700\n');
+  t.equal(
+    await machine.run(['stat', '-c', '%U %G %a', '/home/jupyter-gwen', '/home/jupyter-gwen/.bashrc']),
+    'jupyter-gwen jupyter-gwen 700\njupyter-gwen jupyter-gwen 600\n',
+  );
 
   await spawner.call('StopServer', { key, server });
   await machine.run(['usermod', '--append', '--groups', 'project', 'jupyter-fred']);

@@ -118,8 +118,8 @@ def sample(home, count):
 
 
 def own_home(credential):
-    """The home when it is metalhub's to fill: one that systemd made for a dynamic user, or one that goes with the server."""
-    return os.environ.get("HOME") if credential.get("ephemeral_home") is True else os.environ.get("STATE_DIRECTORY")
+    """The home when it is metalhub's to fill: one that systemd made for a dynamic user, or that the spawner says is."""
+    return os.environ.get("HOME") if credential.get("fill_home") is True else os.environ.get("STATE_DIRECTORY")
 
 
 def fill_new_home(home, state_directory, skeleton=SKELETON):

@@ -157,9 +157,9 @@ class SkeletonTest(unittest.TestCase):
         self.fill()
         self.assertEqual(self.names(), ["mine"])
 
-    def test_a_home_that_goes_with_the_server_is_filled_as_well(self):
+    def test_a_home_that_the_spawner_says_is_to_be_filled_is_filled_as_well(self):
         with mock.patch.dict(os.environ, {"HOME": str(self.home), "STATE_DIRECTORY": "/x"}):
-            self.assertEqual([launcher.own_home({}), launcher.own_home({"ephemeral_home": True})], ["/x", str(self.home)])
+            self.assertEqual([launcher.own_home({}), launcher.own_home({"fill_home": True})], ["/x", str(self.home)])
 
     def test_by_the_name_of_the_link_to_it_a_home_is_the_same(self):
         (self.dir / "link").symlink_to(self.home)

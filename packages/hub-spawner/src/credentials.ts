@@ -23,8 +23,8 @@ export interface ServerCredential {
   readonly home_checked_at_ms: number | null;
   /** For kernels.py; left out for none. */
   readonly kernels?: Kernels;
-  /** The home is new, and goes with the server. */
-  readonly ephemeral_home?: boolean;
+  /** The home gets what is in /etc/skel when it is empty, though systemd did not make it for the unit. */
+  readonly fill_home?: boolean;
   /** For adapter.py. */
   readonly command?: readonly string[];
 }

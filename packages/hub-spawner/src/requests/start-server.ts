@@ -193,7 +193,7 @@ async function startUnits(start: Start, checkedAtMs: number | undefined): Promis
     base_url,
     default_url,
     home_checked_at_ms: checkedAtMs ?? null,
-    ...(profile.home === 'ephemeral' && { ephemeral_home: true }),
+    ...((profile.home === 'ephemeral' || profile.account_mode === 'create') && { fill_home: true }),
     ...(root_dir !== '' && { root_dir }),
     ...(command.length > 0 && { command }),
     ...(command.length === 0 && kernels !== undefined && { kernels }),
