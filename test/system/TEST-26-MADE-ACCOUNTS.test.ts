@@ -82,6 +82,9 @@ t.test('an account is made at the first start, by systemd, and is the user\u2019
   const fred = startParams('fred', { identity: 'oidc:fred@example.org' });
   const gwen = startParams('gwen', { identity: 'oidc:gwen' });
   const { key, server } = fred;
+  await machine.shell(
+    "useradd -D --inactive 3 --expiredate 2001-01-01; sed -i 's/^PASS_MAX_DAYS.*/PASS_MAX_DAYS 1/' /etc/login.defs",
+  );
   // As when the machine stopped while the account was made.
   await machine.run(['mkdir', '--mode=700', '/home/jupyter-gwen']);
   await Promise.all([fred, gwen].map((params) => spawner.call('StartServer', params)));
@@ -102,6 +105,12 @@ t.test('an account is made at the first start, by systemd, and is the user\u2019
   t.equal(
     await machine.run(['stat', '-c', '%U %G %a', '/home/jupyter-gwen', '/home/jupyter-gwen/.bashrc']),
     'jupyter-gwen jupyter-gwen 700\njupyter-gwen jupyter-gwen 600\n',
+  );
+
+  t.match(
+    await machine.run(['grep', '^jupyter-fred:', '/etc/shadow']),
+    /^jupyter-fred:!:\d+:0::7:::\n$/,
+    'no rule for passwords ever locks it out',
   );
 
   await spawner.call('StopServer', { key, server });
