@@ -15,6 +15,7 @@ import { localName } from '../local-account.js';
 import { findMissingPath } from '../missing-path.js';
 import type { StartRun } from '../operations.js';
 import { prepareAccount } from '../prepare-account.js';
+import { isOfOther } from '../server-owner.js';
 import { readSocketOwnership, type ServerUnit } from '../server-units.js';
 import { getProfile, type SpawnerConfig, type SpawnerProfile } from '../spawner-config.js';
 import { explainFailedStart, isForeignFilesFound, isNamespaceFailure } from '../start-failure.js';
@@ -107,10 +108,10 @@ async function startServer(asked: Omit<Start, 'account'>): Promise<ServerStatus>
  * @throws {MH_ERR_SPAWN_UNIT_FOREIGN}
  */
 async function findRunning(start: Omit<Start, 'account'>): Promise<ServerStatus | undefined> {
-  const { context, params, id, unit, run } = start;
+  const { context, params, id, unit, lease, run } = start;
   const { key, server } = params;
   const found = await context.watch.refresh(key, server);
-  if (found.ownership === 'foreign' || isOfOther(found, start)) throw foreign(unit);
+  if (found.ownership === 'foreign' || isOfOther(found, lease)) throw foreign(unit);
   const socket = await readSocketOwnership(context.manager, key, server);
   if (socket === 'foreign') throw foreign(socketUnit(id));
   if (found.ownership === 'absent') {
@@ -131,12 +132,6 @@ async function findRunning(start: Omit<Start, 'account'>): Promise<ServerStatus 
       run.signal.throwIfAborted();
       return undefined;
   }
-}
-
-/** An account of the machine must be the one that the login is for, or that was made for the key. */
-function isOfOther({ ownership, isLocal, account }: ServerUnit, { params }: Pick<Start, 'params'>): boolean {
-  const { key, identity } = params;
-  return ownership === 'ours' && isLocal && ![localName(identity), accountName(key)].includes(account);
 }
 
 /** A start that an earlier process of ours began: systemd went on with it alone. The token that it left is removed. */
