@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseIdentity, parseKey } from '@metalhub/base/names.js';
 import { parseShells } from '@metalhub/config/shells.js';
-import type { Account } from '@metalhub/systemd/accounts.js';
+import type { Account, Group } from '@metalhub/systemd/accounts.js';
 import t from 'tap';
 import { createAccountMaker, runCreateAccount } from './created-account.js';
 import type { Lease } from './lease-table.js';
@@ -15,7 +15,12 @@ const made: Account = {
 };
 
 /** A machine on which the account is there, or is once it was made. */
-function setUp(before: Account | undefined, after: Account | undefined = made, groups: string[] = ['jupyter-anna']) {
+function setUp(
+  before: Account | undefined,
+  after: Account | undefined = made,
+  groups: string[] = ['jupyter-anna'],
+  others: { twin?: Account; group?: Group } = {},
+) {
   const calls: string[] = [];
   let account = before;
   const maker = createAccountMaker({
@@ -29,7 +34,9 @@ function setUp(before: Account | undefined, after: Account | undefined = made, g
     },
     lookups: {
       findAccount: async () => account,
-      findAccountByUid: async () => account,
+      findAccountByUid: async () => others.twin ?? account,
+      findGroup: async (name) => (others.group?.name === name ? others.group : undefined),
+      findGroupByGid: async (gid) => (others.group?.gid === gid ? others.group : undefined),
       accountGroupNames: async () => groups,
       readShells: () => parseShells('/bin/bash\n'),
     },
@@ -65,6 +72,21 @@ t.test('S02: an account that has the name but is not what was made is refused', 
     t.same(calls, []);
   }
   await t.rejects(setUp(made, made, ['jupyter-anna', 'docker']).find(), { message: /group docker/ });
+});
+
+t.test('no account is made with the group of somebody else, and none is used whose uid another has', async (t) => {
+  for (const group of [
+    { name: 'project', gid: 70_001, members: [] },
+    { name: 'jupyter-anna', gid: 5000, members: [] },
+  ]) {
+    const { calls, find } = setUp(undefined, made, undefined, { group });
+    await t.rejects(find(), { code: 'MH_ERR_SPAWN_LOCAL', message: new RegExp(`group ${group.name} with gid`) });
+    t.same(calls, ['unpublish']);
+  }
+  const left = setUp(undefined, made, undefined, { group: { name: 'jupyter-anna', gid: 70_001, members: [] } });
+  t.match(await left.find(), { gid: 70_001 }, 'its own was left by one that was interrupted');
+  const twin = { ...made, name: 'toor' };
+  await t.rejects(setUp(made, made, undefined, { twin }).find(), { code: 'MH_ERR_SPAWN_LOCAL', message: /toor/ });
 });
 
 t.test('one that is not there after all is an error that names the log', async (t) => {

@@ -7,10 +7,11 @@ import type { Account } from '@metalhub/systemd/accounts.js';
 import { writeFileAtomic } from '@metalhub/systemd/files.js';
 import type { Manager } from '@metalhub/systemd/manager.js';
 import type { Lease } from './lease-table.js';
-import { type LocalLookups, localLookups, privilegeOf } from './local-account.js';
+import { ambiguityOf, type LocalLookups, localLookups, privilegeOf } from './local-account.js';
 import { homeMistake } from './local-home.js';
 import { RUNTIME_DIRECTORY, type SpawnerConfig } from './spawner-config.js';
 import type { UserAccount } from './user-account.js';
+import { type AccountLookups, machineLookups } from './user-records.js';
 
 const REQUESTS_DIRECTORY = join(RUNTIME_DIRECTORY, 'create-account');
 const JOB_TIMEOUT_MS = 90_000;
@@ -28,10 +29,16 @@ export interface AccountMakerOptions {
   readonly make: (lease: Lease) => Promise<void>;
   /** Takes back the record of a dynamic user, which would be in the way. */
   readonly unpublish: (lease: Lease) => Promise<void>;
-  readonly lookups?: LocalLookups;
+  readonly lookups?: Lookups;
 }
 
-export function createAccountMaker({ make, unpublish, lookups = localLookups }: AccountMakerOptions): AccountMaker {
+type Lookups = LocalLookups & Pick<AccountLookups, 'findGroup' | 'findGroupByGid'>;
+
+export function createAccountMaker({
+  make,
+  unpublish,
+  lookups = { ...localLookups, ...machineLookups },
+}: AccountMakerOptions): AccountMaker {
   let last: Promise<unknown> = Promise.resolve();
 
   /** One after the other: the tools that write the account files wait for each other only so long. */
@@ -56,30 +63,49 @@ export function createAccountMaker({ make, unpublish, lookups = localLookups }: 
           const made = await findMade(lease);
           if (made !== undefined) return made;
           await unpublish(lease);
+          await requireFreeGroup(lease, lookups);
           await make(lease);
           return findMade(lease);
         }));
       if (account === undefined) throw failure(lease.key, 'the machine does not know it yet');
-      const groups = await lookups.accountGroupNames(account);
-      requireUsable(lease, account, groups, rules, lookups.readShells());
+      await requireUsable(lease, account, rules, lookups);
       const { name, uid, gid, home } = account;
       return { name, uid, gid, home, shell: shellOf(account), isLocal: true };
     },
   };
 }
 
+/** The account's own group is called like it and has its number; one of somebody else's would be its files' group. */
+async function requireFreeGroup({ key, uid }: Lease, lookups: Lookups): Promise<void> {
+  const name = accountName(key);
+  const [named, numbered] = await Promise.all([lookups.findGroup(name), lookups.findGroupByGid(uid)]);
+  const other = [named, numbered].find((group) => group !== undefined && (group.name !== name || group.gid !== uid));
+  if (other === undefined) return;
+  throw new MetalhubError('MH_ERR_SPAWN_LOCAL', {
+    details: {
+      account: name,
+      reason: `gid ${uid} is leased to it, but there is a group ${other.name} with gid ${other.gid}`,
+    },
+    hint: `see "getent group ${name} ${uid}": rename that group or give it another number`,
+  });
+}
+
 /** Root may have changed it since, or made another one by that name. */
-function requireUsable(
+async function requireUsable(
   { key, uid }: Lease,
   account: Account,
-  groups: readonly string[],
   rules: SpawnerConfig['local'],
-  shells: ReadonlySet<string>,
-): void {
+  lookups: Lookups,
+): Promise<void> {
   const name = accountName(key);
+  const groups = await lookups.accountGroupNames(account);
   const reason =
     account.uid === uid ? undefined : `its uid is ${account.uid}, but ${uid} is leased to the user (hubctl leases)`;
-  const refused = reason ?? accountMistake({ name, account, groups, shells }) ?? privilegeOf(groups, rules);
+  const refused =
+    reason ??
+    accountMistake({ name, account, groups, shells: lookups.readShells() }) ??
+    privilegeOf(groups, rules) ??
+    (await ambiguityOf(account, lookups));
   if (refused !== undefined) {
     throw new MetalhubError('MH_ERR_SPAWN_LOCAL', {
       details: { account: name, reason: refused },

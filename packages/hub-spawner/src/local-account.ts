@@ -69,7 +69,10 @@ export function privilegeOf(
 }
 
 /** Files know the number only: of two accounts with one number each could use what is the other's. */
-async function ambiguityOf({ name, uid }: Account, lookups: LocalLookups): Promise<string | undefined> {
+export async function ambiguityOf(
+  { name, uid }: Account,
+  lookups: Pick<LocalLookups, 'findAccountByUid'>,
+): Promise<string | undefined> {
   const other = await lookups.findAccountByUid(uid);
   return other?.name === name ? undefined : `uid ${uid} is that of ${other?.name ?? 'nobody'}`;
 }
