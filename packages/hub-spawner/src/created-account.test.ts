@@ -41,7 +41,7 @@ function setUp(
       readShells: () => parseShells('/bin/bash\n'),
     },
   });
-  return { calls, find: () => maker.find(lease, rules) };
+  return { calls, find: (signal = new AbortController().signal) => maker.find(lease, rules, signal) };
 }
 
 t.test('an account is made at the first start, once, and used from then on', async (t) => {
@@ -50,6 +50,18 @@ t.test('an account is made at the first start, once, and used from then on', asy
   for (const account of await Promise.all([find(), find(), find()])) t.match(account, expected);
   t.match(await find(), expected);
   t.same(calls, ['unpublish', 'make']);
+});
+
+t.test('a start that is stopped does not wait for accounts that are being made', async (t) => {
+  const { calls, find } = setUp(undefined);
+  const stop = new AbortController();
+  const [first, second] = [find(), find(stop.signal)];
+  stop.abort(new Error('stopped'));
+  const left = second.catch((error: unknown) => error);
+  t.match(await Promise.race([first, left]), { message: 'stopped' });
+  t.match(await first, { name: 'jupyter-anna' });
+  t.same(calls, ['unpublish', 'make']);
+  await t.rejects(setUp(undefined).find(stop.signal), { message: 'stopped' });
 });
 
 t.test('the record of a dynamic user makes way for it', async (t) => {

@@ -10,6 +10,7 @@ import type { Lease } from './lease-table.js';
 import { ambiguityOf, type LocalLookups, localLookups, privilegeOf } from './local-account.js';
 import { homeMistake } from './local-home.js';
 import { RUNTIME_DIRECTORY, type SpawnerConfig } from './spawner-config.js';
+import { createTurns } from './turns.js';
 import type { UserAccount } from './user-account.js';
 import { type AccountLookups, machineLookups } from './user-records.js';
 
@@ -19,9 +20,12 @@ const JOB_TIMEOUT_MS = 90_000;
 export interface AccountMaker {
   /**
    * The account of the machine that is made for a key at its first start, with the uid that is leased to it.
-   * @throws {MH_ERR_SPAWN_CREATE} {MH_ERR_SPAWN_LOCAL} {MH_ERR_SPAWN_HOME} {MH_ERR_SYSTEMD_LIBRARY} nobody knows
+   *
+   * @param signal ends the wait for accounts of others that are being made
+   * @throws {MH_ERR_SPAWN_CREATE} {MH_ERR_SPAWN_LOCAL} {MH_ERR_SPAWN_HOME} {MH_ERR_SYSTEMD_LIBRARY} nobody knows; the
+   *   signal's reason
    */
-  find(lease: Lease, rules: SpawnerConfig['local']): Promise<UserAccount>;
+  find(lease: Lease, rules: SpawnerConfig['local'], signal: AbortSignal): Promise<UserAccount>;
 }
 
 export interface AccountMakerOptions {
@@ -39,14 +43,8 @@ export function createAccountMaker({
   unpublish,
   lookups = { ...localLookups, ...machineLookups },
 }: AccountMakerOptions): AccountMaker {
-  let last: Promise<unknown> = Promise.resolve();
-
-  /** One after the other: the tools that write the account files wait for each other only so long. */
-  function inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const result = last.then(action);
-    last = result.catch(() => undefined);
-    return result;
-  }
+  // One after the other: the tools that write the account files wait for each other only so long.
+  const inTurn = createTurns();
 
   async function findMade({ key }: Lease): Promise<Account | undefined> {
     const account = await lookups.findAccount(accountName(key));
@@ -55,7 +53,7 @@ export function createAccountMaker({
   }
 
   return {
-    async find(lease, rules) {
+    async find(lease, rules, signal) {
       const account =
         (await findMade(lease)) ??
         (await inTurn(async () => {
@@ -66,7 +64,7 @@ export function createAccountMaker({
           await requireFreeGroup(lease, lookups);
           await make(lease);
           return findMade(lease);
-        }));
+        }, signal));
       if (account === undefined) throw failure(lease.key, 'the machine does not know it yet');
       await requireUsable(lease, account, rules, lookups);
       const { name, uid, gid, home } = account;

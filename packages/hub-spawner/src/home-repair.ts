@@ -8,6 +8,7 @@ import type { FixHomeReport } from './fix-home/request.js';
 import { checkHome, type HomePlaces, type HomeTop, homePlaces, MAPPED_UID } from './home.js';
 import { fits, type HomeMarker, type HomeMarkers, markerOf } from './home-marker.js';
 import { createKeyCounter } from './key-counter.js';
+import { rejectedBy } from './turns.js';
 
 /** How systemd owns a home: it mounts what is nobody's with the ids mapped to the user's, or gives it to the user. */
 export type HomeKind = 'mapped' | 'owned';
@@ -188,13 +189,6 @@ function whyRepair(uid: number, top: HomeTop, marker: HomeMarker | undefined, is
   if (top.uid !== uid && top.uid !== MAPPED_UID) return `it belongs to uid ${top.uid}`;
   if (marker === undefined) return 'no complete pass over it is known';
   return fits(marker, top, uid) ? undefined : 'it is not the directory that was looked at last';
-}
-
-function rejectedBy(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }
 
 function foreign(key: Key, uid: number, owner: string): MetalhubError {

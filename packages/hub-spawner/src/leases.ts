@@ -18,6 +18,7 @@ import {
   releaseLease,
   type UidRange,
 } from './lease-table.js';
+import { createTurns } from './turns.js';
 
 export interface LeaseStore {
   /**
@@ -65,14 +66,7 @@ export interface LeaseStoreOptions {
 export function createLeaseStore(options: LeaseStoreOptions): LeaseStore {
   const file = options.file ?? LEASES_FILE;
   let known: LeaseTable | undefined;
-  let last: Promise<unknown> = Promise.resolve();
-
-  /** One after the other, whatever becomes of them. */
-  function inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const result = last.then(action);
-    last = result.catch(() => undefined);
-    return result;
-  }
+  const inTurn = createTurns();
 
   async function readTable(): Promise<LeaseTable> {
     const table = known ?? (await readLeases(file));

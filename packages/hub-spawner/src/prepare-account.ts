@@ -14,10 +14,11 @@ export async function prepareAccount(start: {
   readonly lease: Lease;
   readonly profile: Pick<SpawnerProfile, 'account_mode'>;
   readonly config: Pick<SpawnerConfig, 'local'>;
+  readonly signal: AbortSignal;
 }): Promise<UserAccount> {
-  const { context, lease, profile, config } = start;
+  const { context, lease, profile, config, signal } = start;
   if (profile.account_mode === 'local') return findLocalAccount(lease.identity, config.local);
-  if (profile.account_mode === 'create') return context.accounts.find(lease, config.local);
+  if (profile.account_mode === 'create') return context.accounts.find(lease, config.local, signal);
   await publishAccount(lease);
   return dynamicAccount(lease.key, lease.uid);
 }

@@ -35,7 +35,7 @@ export interface StartedCommand {
 /**
  * Starts a command in a unit of its user, and returns once it is executed. A repair of the home before it may take long.
  *
- * @param signal ends the repair
+ * @param signal ends the repair, and the wait for accounts of others that are being made
  * @throws {MH_ERR_SPAWN_NO_LEASE} {MH_ERR_SPAWN_PROFILE} {MH_ERR_SPAWN_CHOICE} {MH_ERR_SPAWN_ACCOUNT} {MH_ERR_SPAWN_LOCAL}
  *   {MH_ERR_SPAWN_LOCAL_LOGIN} {MH_ERR_SPAWN_CREATE} {MH_ERR_SPAWN_HOME} {MH_ERR_SPAWN_REPAIR} {MH_ERR_SPAWN_EXEC} {MH_ERR_BUSY}
  */
@@ -52,7 +52,7 @@ export async function startCommand(
   const leaveKey = context.keysInUse.enter(key);
   try {
     const lease = await context.leases.require(key);
-    const account = await prepareAccount({ context, lease, profile, config });
+    const account = await prepareAccount({ context, lease, profile, config, signal });
     const home = isOurHome(account, profile)
       ? await context.homes.prepare(key, account.uid, { signal, onRepair: () => undefined })
       : UNTOUCHED_HOME;

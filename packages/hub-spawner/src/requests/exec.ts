@@ -12,6 +12,7 @@ import type { CommandStreams } from '../commands/command-unit.js';
 import { type CommandStart, startCommand } from '../commands/start-command.js';
 import { requireOwnTerminal } from '../commands/terminal.js';
 import type { SpawnerContext } from '../context.js';
+import { createTurns } from '../turns.js';
 
 type Params<M extends keyof SpawnerAdminRequests> = ParamsOf<SpawnerAdminRequests, M>;
 type Result = ResultOf<SpawnerAdminRequests, 'Exec'>;
@@ -21,7 +22,8 @@ type Request = RequestContext<EventOf<SpawnerAdminRequests, 'Exec'>>;
 const DESCRIPTORS_TIMEOUT_MS = 5 * SECOND_MS;
 const PROGRAM_LOG_LENGTH = 128;
 
-let lastHandover: Promise<unknown> = Promise.resolve();
+/** One caller at a time: waiting takes a thread. */
+const inTurn = createTurns();
 
 /** Runs a command as a user. It ends when the caller goes. */
 export function answerExec(context: SpawnerContext, params: Params<'Exec'>, request: Request, socket: Socket) {
@@ -98,9 +100,8 @@ async function runCommand(
   }
 }
 
-/** One caller at a time: waiting takes a thread. */
 function takeDescriptors(socket: Socket, count: number, ask: () => void): Promise<number[]> {
-  const result = lastHandover.then(async () => {
+  return inTurn(async () => {
     const readOn = stopReading(socket);
     try {
       ask();
@@ -111,6 +112,4 @@ function takeDescriptors(socket: Socket, count: number, ask: () => void): Promis
       readOn();
     }
   });
-  lastHandover = result.catch(() => undefined);
-  return result;
 }

@@ -84,7 +84,7 @@ async function startServer(asked: Omit<Start, 'account'>): Promise<ServerStatus>
   run.stage('account');
   const running = await findRunning(asked);
   if (running !== undefined) return running;
-  const account = await prepareAccount(asked);
+  const account = await prepareAccount({ ...asked, signal: run.signal });
   const start = { ...asked, account };
   run.signal.throwIfAborted();
   run.stage('home');
