@@ -26,8 +26,9 @@ function setUp(
   const maker = createAccountMaker({
     make: async () => {
       calls.push('make');
-      await new Promise((resolve) => setTimeout(resolve, 5));
       account = after;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      calls.push('made');
     },
     unpublish: async () => {
       calls.push('unpublish');
@@ -49,7 +50,16 @@ t.test('an account is made at the first start, once, and used from then on', asy
   const expected = { name: 'jupyter-anna', uid: 70_001, home: '/home/jupyter-anna', shell: '/bin/bash', isLocal: true };
   for (const account of await Promise.all([find(), find(), find()])) t.match(account, expected);
   t.match(await find(), expected);
-  t.same(calls, ['unpublish', 'make']);
+  t.same(calls, ['unpublish', 'make', 'made']);
+});
+
+t.test('an account that is seen while it is still being made is not used before it is complete', async (t) => {
+  const { calls, find } = setUp(undefined);
+  const first = find();
+  while (!calls.includes('make')) await new Promise((resolve) => setImmediate(resolve));
+  t.match(await find(), { name: 'jupyter-anna' });
+  t.same(calls, ['unpublish', 'make', 'made']);
+  await first;
 });
 
 t.test('a start that is stopped does not wait for accounts that are being made', async (t) => {
@@ -60,14 +70,14 @@ t.test('a start that is stopped does not wait for accounts that are being made',
   const left = second.catch((error: unknown) => error);
   t.match(await Promise.race([first, left]), { message: 'stopped' });
   t.match(await first, { name: 'jupyter-anna' });
-  t.same(calls, ['unpublish', 'make']);
+  t.same(calls, ['unpublish', 'make', 'made']);
   await t.rejects(setUp(undefined).find(stop.signal), { message: 'stopped' });
 });
 
 t.test('the record of a dynamic user makes way for it', async (t) => {
   const { calls, find } = setUp({ ...made, home: '/var/lib/metalhub/home/anna' });
   t.match(await find(), { home: '/home/jupyter-anna' });
-  t.same(calls, ['unpublish', 'make']);
+  t.same(calls, ['unpublish', 'make', 'made']);
 });
 
 t.test('S02: an account that has the name but is not what was made is refused', async (t) => {

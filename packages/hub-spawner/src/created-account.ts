@@ -45,6 +45,8 @@ export function createAccountMaker({
 }: AccountMakerOptions): AccountMaker {
   // One after the other: the tools that write the account files wait for each other only so long.
   const inTurn = createTurns();
+  // In one of the account files before it is in the others.
+  const halfMade = new Set<Key>();
 
   async function findMade({ key }: Lease): Promise<Account | undefined> {
     const account = await lookups.findAccount(accountName(key));
@@ -52,19 +54,26 @@ export function createAccountMaker({
     return account === undefined || isAccountOf(key, account) ? undefined : account;
   }
 
+  async function findOrMake(lease: Lease): Promise<Account | undefined> {
+    // Of two starts at once the first has had it made.
+    const made = await findMade(lease);
+    if (made !== undefined) return made;
+    await unpublish(lease);
+    await requireFreeGroup(lease, lookups);
+    halfMade.add(lease.key);
+    try {
+      await make(lease);
+    } finally {
+      halfMade.delete(lease.key);
+    }
+    return findMade(lease);
+  }
+
   return {
     async find(lease, rules, signal) {
       const account =
-        (await findMade(lease)) ??
-        (await inTurn(async () => {
-          // Of two starts at once the first has had it made.
-          const made = await findMade(lease);
-          if (made !== undefined) return made;
-          await unpublish(lease);
-          await requireFreeGroup(lease, lookups);
-          await make(lease);
-          return findMade(lease);
-        }, signal));
+        (halfMade.has(lease.key) ? undefined : await findMade(lease)) ??
+        (await inTurn(() => findOrMake(lease), signal));
       if (account === undefined) throw failure(lease.key, 'the machine does not know it yet');
       await requireUsable(lease, account, rules, lookups);
       const { name, uid, gid, home } = account;
