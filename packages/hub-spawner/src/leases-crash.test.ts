@@ -14,7 +14,7 @@ const store = createLeaseStore({
   file: process.argv[1],
   clock: { nowMs: () => 0, monotonicMs: () => 0 },
   log: { notice: nothing },
-  isUidTaken: async () => false,
+  readTakenUids: async () => async () => false,
   findHomes: async () => [],
 });
 for (let index = 0; ; index++) {

@@ -23,7 +23,7 @@ function open(file: string, options: Partial<LeaseStoreOptions> = {}) {
     file,
     clock: systemClock,
     log,
-    isUidTaken: async () => false,
+    readTakenUids: async () => async () => false,
     findHomes: async () => [],
     ...options,
   });
@@ -43,7 +43,13 @@ t.test('a lease is kept by the next process, and asked for at once it is given o
 
 t.test('a uid that the machine knows already is passed over', async (t) => {
   const file = join(t.testdir(), 'leases.json');
-  t.equal(await open(file, { isUidTaken: async (uid) => uid < 70_002 }).uidOf('anna'), 70_002);
+  let reads = 0;
+  const readTakenUids = async () => {
+    reads++;
+    return async (uid: number) => uid < 70_002;
+  };
+  t.equal(await open(file, { readTakenUids }).uidOf('anna'), 70_002);
+  t.equal(reads, 1, 'once for all of them');
 });
 
 t.test('a full range is an error that names it; known keys still get theirs', async (t) => {

@@ -19,6 +19,7 @@ import {
   type UidRange,
 } from './lease-table.js';
 import { createTurns } from './turns.js';
+import type { IsUidTaken } from './uid-taken.js';
 
 export interface LeaseStore {
   /**
@@ -57,8 +58,8 @@ export interface LeaseStoreOptions {
   readonly file?: string;
   readonly clock: Clock;
   readonly log: Log;
-  /** Whether an account or a group of the machine has the number. */
-  readonly isUidTaken: (uid: number) => Promise<boolean>;
+  /** Which numbers are the machine's. Asked once for each new lease. */
+  readonly readTakenUids: () => Promise<IsUidTaken>;
   readonly findHomes: () => Promise<readonly FoundHome[] | undefined>;
 }
 
@@ -99,7 +100,7 @@ export function createLeaseStore(options: LeaseStoreOptions): LeaseStore {
         const { table, homes = [] } = await survey();
         refuseLost(table, homes, file);
         refuseUnleased(key, homes);
-        return give(table, key, identity, await pickUid(table, homes, range, options.isUidTaken));
+        return give(table, key, identity, await pickUid(table, homes, range, await options.readTakenUids()));
       }),
     require: (key) =>
       inTurn(async () => {
@@ -123,7 +124,7 @@ export function createLeaseStore(options: LeaseStoreOptions): LeaseStore {
         const lease = findLease(found.table, key, identity);
         if (lease !== undefined) return lease;
         const { table, homes = [] } = found;
-        const uid = (await choose(found)) ?? (await pickUid(table, homes, range, options.isUidTaken));
+        const uid = (await choose(found)) ?? (await pickUid(table, homes, range, await options.readTakenUids()));
         return give(table, key, identity, uid);
       }),
   };
@@ -172,7 +173,7 @@ async function pickUid(
   table: LeaseTable,
   homes: readonly FoundHome[],
   range: UidRange,
-  isUidTaken: (uid: number) => Promise<boolean>,
+  isUidTaken: IsUidTaken,
 ): Promise<number> {
   const owners = new Set(homes.map(({ uid }) => uid));
   for (const uid of freeUids(table, range)) {

@@ -30,7 +30,7 @@ import { createOperations, createSlots } from './operations.js';
 import { resetFailed } from './requests/stop-server.js';
 import { createServerWatch } from './server-watch.js';
 import { readSpawnerConfig } from './spawner-config.js';
-import { isUidTaken } from './uid-taken.js';
+import { readTakenUids } from './uid-taken.js';
 import { unpublishAccount } from './user-records.js';
 import { createUserSlices } from './user-slices.js';
 
@@ -122,7 +122,7 @@ function createContext(log: Log, manager: Manager): SpawnerContext {
     void resetFailed({ manager }, unit).catch((err: unknown) => log.warning('failed unit is left', { unit, err }));
   };
   const kinds = createHomeKinds(manager);
-  const leases = createLeaseStore({ clock: systemClock, log, isUidTaken, findHomes });
+  const leases = createLeaseStore({ clock: systemClock, log, readTakenUids, findHomes });
   return {
     log,
     clock: systemClock,

@@ -9,10 +9,15 @@ const DELEGATIONS = ['/etc/subuid', '/etc/subgid'] as const;
  * Whether a number is no use for a new user: an account or a group of the machine has it, or somebody may act as it.
  * @throws {MH_ERR_SYSTEMD_LIBRARY} nobody knows
  */
-export async function isUidTaken(uid: number, files: readonly string[] = DELEGATIONS): Promise<boolean> {
+export type IsUidTaken = (uid: number) => Promise<boolean>;
+
+/** Good for one search: who may act as what is read once, for a single delegation may be of many thousand numbers. */
+export async function readTakenUids(files: readonly string[] = DELEGATIONS): Promise<IsUidTaken> {
   const delegations = (await Promise.all(files.map(readIfThere))).flatMap(parseDelegations);
-  if (delegations.some(({ first, last }) => uid >= first && uid <= last)) return true;
-  return (await findAccountByUid(uid)) !== undefined || (await findGroupByGid(uid)) !== undefined;
+  return async (uid) => {
+    if (delegations.some(({ first, last }) => uid >= first && uid <= last)) return true;
+    return (await findAccountByUid(uid)) !== undefined || (await findGroupByGid(uid)) !== undefined;
+  };
 }
 
 async function readIfThere(file: string): Promise<string> {

@@ -35,7 +35,7 @@ t.test('a release that cannot take the account back leaves the lease, and can be
     file: join(directory, 'leases.json'),
     clock: systemClock,
     log,
-    isUidTaken: async () => false,
+    readTakenUids: async () => async () => false,
     findHomes: async () => [],
   });
   const { uid } = await leases.lease(bob, parseIdentity('pam:bob'), range);
