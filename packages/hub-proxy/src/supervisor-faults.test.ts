@@ -1,9 +1,10 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { EMPTY_STATE } from './proxy-state.js';
 import { formatStored } from './state-format.js';
-import { isThere, setUp, startSupervisor, until } from './testing/supervisor.js';
+import { isThere, setUp, startSupervisor, until, WORKER } from './testing/supervisor.js';
 import { SESSION_ID } from './testing/tickets.js';
 
 // Of the whole file: half a minute is not enough on a busy machine, and one that hangs is waited for.
@@ -104,6 +105,32 @@ t.test('R03: a worker that its supervisor has given up stops to accept by itself
   await supervisor.endAll();
   await leave();
 });
+
+t.test(
+  'R07: a worker that cannot make its socket says why; the reload fails, and the former one goes on',
+  async (t) => {
+    const { directory, listening, get } = await setUp(t);
+    const { supervisor, limits, leave } = await startSupervisor(directory, listening.fd);
+    const before = await supervisor.reports();
+    const taken = join(directory, 'gen', '2.sock');
+    mkdirSync(taken);
+    await t.rejects(supervisor.replace(limits), {
+      code: 'MH_ERR_WIRE_UNREACHABLE',
+      details: { reason: 'it ended at its start (1)' },
+    });
+    t.match(await supervisor.reports(), [{ generation: 1, draining: false, pid: before[0]?.pid }]);
+    t.equal(await get(), 503, 'the hub is away, the proxy is not');
+    const { stderr } = spawnSync(process.execPath, [WORKER, '2', taken, '0'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    });
+    t.match(stderr, /a worker cannot listen to its supervisor.*EADDRINUSE/);
+    rmdirSync(taken);
+    await supervisor.replace(limits);
+    await supervisor.endAll();
+    await leave();
+  },
+);
 
 t.test('R07: a logout reaches workers that know a newer state than a supervisor whose files are lost', async (t) => {
   const { directory, listening, key, nowSec, openTunnel, get } = await setUp(t);

@@ -15,8 +15,8 @@ import { ask, openClient, statusOf, TestLog } from './proxy.js';
 import { makeHubKey, ticketClaims } from './tickets.js';
 import { ok, startUpstream } from './upstream.js';
 
-// The workers are processes of their own, from the compiled files.
-const WORKER = fileURLToPath(new URL('../worker-main.js', import.meta.url));
+/** The workers are processes of their own, from the compiled files. */
+export const WORKER = fileURLToPath(new URL('../worker-main.js', import.meta.url));
 /** See late-worker.ts. */
 export const LATE_WORKER = fileURLToPath(new URL('late-worker.js', import.meta.url));
 
