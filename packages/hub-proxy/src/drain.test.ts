@@ -65,6 +65,15 @@ t.test('a draining worker finishes requests, keeps tunnels, and ends with the la
   t.pass('the worker is empty');
 });
 
+t.test('the beginning and the end of a drain keep their distance, though time passes between them', async (t) => {
+  const { proxy } = await setUp(t);
+  proxy.worker.drain(60_000);
+  let passedMs = proxy.clock.monotonicMs();
+  proxy.clock.monotonicMs = () => passedMs++;
+  const { deadline_ms = 0, draining_since_ms = 0 } = proxy.worker.report();
+  t.equal(deadline_ms - draining_since_ms, 60_000);
+});
+
 t.test('R01: requests on kept connections at any moment around a drain are all answered', async (t) => {
   const { proxy, get, fields } = await setUp(t);
   const post = ['POST /user/anna/x HTTP/1.1', ...fields, 'Content-Length: 3', '', 'abc'].join('\r\n');

@@ -218,8 +218,10 @@ export class Worker {
     const { clock } = this.#options;
     const { activity, state } = this.#context;
     activity.keepOnly((key) => state.hasRoute(key));
+    // Asked once: times that are reported together keep their distance.
+    const wallMs = clock.nowMs() - clock.monotonicMs();
     /** A monotonic time as one of the wall clock. */
-    const wall = (ms: number): number => Math.floor(clock.nowMs() - clock.monotonicMs() + ms);
+    const wall = (ms: number): number => Math.floor(wallMs + ms);
     const sinceMs = this.#drainingSinceMs;
     const deadlineMs = this.#deadlineMs;
     return {
