@@ -15,7 +15,10 @@ const MAX_JOINED_BYTES = 8 * 1024;
 
 /** What became of a request that was forwarded. */
 export type ExchangeEnd =
-  /** Answered completely. `upstream` may take another request of this session on the same route. */
+  /**
+   * Answered completely. `upstream` may take another request on the same route: of this login session or, when it is another
+   * hub's route, of this client connection.
+   */
   | { readonly kind: 'answered'; readonly closeClient: boolean; readonly upstream: UpstreamConnection | undefined }
   | { readonly kind: 'tunnel'; readonly upstream: UpstreamConnection; readonly first: Buffer | undefined }
   /** No connection: nothing of the request was written. */

@@ -17,8 +17,8 @@ export class UpstreamPool {
   }
 
   /**
-   * @param key names route and login session: what one person's requests went over never carries another's
-   * (security.md B3)
+   * @param key names route and login session, for another hub's routes the client connection instead: what one person's
+   * requests went over never carries another's (security.md B3)
    */
   put(key: string, upstream: UpstreamConnection): void {
     const list = this.#idle.get(key) ?? [];
