@@ -30,7 +30,7 @@ name = "own"
 path = "~/envs"
 `;
 
-t.setTimeout(300_000);
+t.setTimeout(600_000);
 
 let machine: Machine;
 let spawner: SpawnerClient;
@@ -110,7 +110,7 @@ t.test(
       'conda-env-torch-py': 'Python 3 (torch)',
       'venv-plain-py': 'plain: Python 3',
     };
-    t.same(await titlesOf(anna), titles);
+    t.same(await untilOffered(anna, 'venv-plain-py'), titles);
 
     const print = (names: string) =>
       anna.python(`import os, sys; print(sys.prefix, *[os.environ.get(name) for name in "${names}".split()], sep="|")`);
@@ -157,7 +157,7 @@ t.test('who is offered none has none, and settings of an override are laid over 
   t.notMatch((await bob.request('lab')).text, '@of/teachers:overlay');
   await spawner.call('StartServer', startParams('cleo', { profile: 'lab', override: 'teachers', kernels: ['venvs'] }));
   const cleo = await JupyterServer.of(machine, 'cleo');
-  t.same(await titlesOf(cleo), { taught: 'Taught', 'venv-plain-py': 'plain: Python 3' });
+  t.same(await untilOffered(cleo, 'venv-plain-py'), { taught: 'Taught', 'venv-plain-py': 'plain: Python 3' });
   t.match((await cleo.request('lab')).text, '@of/teachers:overlay');
 });
 
