@@ -258,11 +258,15 @@ t.test(
   async (t) => {
     // As it is after a boot, but for the size.
     await machine.shell('mount -o remount,size=$(($(df --output=used -k /run | tail -n 1) + 64))k /run');
-    await machine.shell('dd if=/dev/zero of=/run/filler bs=512 2>/dev/null || true');
+    const fillRun = () =>
+      machine.shell('dd if=/dev/zero of=/run/filler bs=512 oflag=append conv=notrunc 2>/dev/null || true');
+    await fillRun();
     t.teardown(() => machine.exec(['sh', '-c', 'rm -f /run/filler; mount -o remount,size=20% /run']));
     const bert = new Visitor();
     await bert.logIn('bert', 'correct horse');
     const refused = async (): Promise<void> => {
+      // What a daemon gave back meanwhile.
+      await fillRun();
       const event = await start(bert, 'bert');
       t.equal(event['failed'], true);
       t.match(JSON.stringify(event), /no space is left on the disk/i);
