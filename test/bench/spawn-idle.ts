@@ -1,7 +1,7 @@
-import { request } from 'node:http';
-import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { installDeb, PAM_LOGIN } from '../lib/deb.js';
 import { bootMachine, type Machine } from '../lib/machine.js';
+import { orderServer } from '../lib/server-order.js';
 import { median } from './figures.js';
 import { cpuOf, memoryOf } from './unit-figures.js';
 
@@ -110,20 +110,9 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - begin;
 }
 
-/** As hubctl does, until it is over. @throws when the server did not start */
+/** Until it is over. @throws when the server did not start */
 async function ask(socketPath: string, action: 'start' | 'stop', user: string): Promise<void> {
-  const lines = await new Promise<string[]>((resolve, reject) => {
-    const sent = request({ socketPath, method: 'POST', path: `/admin/servers/${action}` }, (response) => {
-      const read: string[] = [];
-      createInterface({ input: response })
-        .on('line', (line) => line !== '' && read.push(line))
-        .once('close', () => resolve(read));
-      response.on('error', reject);
-    });
-    sent.setHeader('content-type', 'application/json');
-    sent.on('error', reject);
-    sent.end(JSON.stringify({ user }));
-  });
-  const last = lines.at(-1) ?? '';
+  const said = await text(await orderServer(socketPath, action, { user }));
+  const last = said.trimEnd().split('\n').at(-1) ?? '';
   if (action === 'start' && !last.includes('"ready":true')) throw new Error(`${user} was not started: ${last}`);
 }

@@ -1,5 +1,6 @@
 import { createUser } from '../lib/deb.js';
 import type { Machine } from '../lib/machine.js';
+import { press } from '../lib/server-start.js';
 import { fieldOf, Visitor } from '../lib/visitor.js';
 import { ratios, spread } from './figures.js';
 import { startTheirs, stopTheirs, untilReady } from './jupyterhub.js';
@@ -75,7 +76,7 @@ export async function compareStarts(
     const starts = users.map((user, index) => prepareStart(visitors[index], user));
     const ready = await Promise.all(starts);
     const oursMs = await slowest(ready.map((start) => start()));
-    await Promise.all(users.map((_, index) => stop(visitors[index])));
+    await Promise.all(visitors.slice(0, count).map((visitor) => press(visitor, 'stop')));
     const argv = ['python3', '/etc/bench/bare.py', String(count)];
     const bareMs = Number(await machine.run(argv, { user: users[0] ?? '', timeoutMs: 330_000 }));
     const theirsMs = await slowest(users.map((user) => startTheirs(user)));
@@ -108,11 +109,6 @@ async function prepareStart(visitor = new Visitor(), user: string): Promise<() =
     if (response.status !== 200) throw new Error(`the server answered ${response.status}`);
     return performance.now() - begin;
   };
-}
-
-async function stop(visitor = new Visitor()): Promise<void> {
-  const home = await visitor.navigate('/hub/home');
-  await visitor.submit('/hub/stop', { csrf: fieldOf(home.text, 'csrf'), server: '' });
 }
 
 /** All begin now, so the slowest says how long all took. */

@@ -1,7 +1,7 @@
-import { request } from 'node:http';
 import t from 'tap';
 import { PAM_LOGIN } from '../lib/deb.js';
 import type { Machine } from '../lib/machine.js';
+import { orderServer } from '../lib/server-order.js';
 import { bootWithAnna, until } from '../lib/server-start.js';
 
 const STARTS = 200;
@@ -61,18 +61,13 @@ function random(limit: number): number {
   return seed % limit;
 }
 
-/** Asks as hubctl does. Resolves with the status: for a start when it is recorded, for a stop when it is over; 0 when the hub went away. */
+/** Resolves with the status: for a start when it is recorded, for a stop when it is over; 0 when the hub went away. */
 async function ask(action: 'start' | 'stop', server: string, profile: string): Promise<number> {
-  return await new Promise((resolve) => {
-    const sent = request({ socketPath, method: 'POST', path: `/admin/servers/${action}` }, (response) => {
-      resolve(response.statusCode ?? 0);
-      // Broken off when the hub is killed.
-      response.on('error', () => undefined).resume();
-    });
-    sent.setHeader('content-type', 'application/json');
-    sent.on('error', () => resolve(0));
-    sent.end(JSON.stringify({ user: 'anna', server, ...(action === 'start' && { profile }) }));
-  });
+  const order = { user: 'anna', server, ...(action === 'start' && { profile }) };
+  const answer = await orderServer(socketPath, action, order).catch(() => undefined);
+  // Broken off when the hub is killed.
+  answer?.on('error', () => undefined).resume();
+  return answer?.statusCode ?? 0;
 }
 
 /** What the hub says of each server. */
