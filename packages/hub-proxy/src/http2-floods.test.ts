@@ -20,8 +20,11 @@ const GOES_ON = new Set([
   'answers in chunks of one byte that are not taken',
   'PING, and the answers are not read',
 ]);
-/** What has been sent ahead waits in pieces of a byte each: up to 22 and 38 MiB were seen, of the others at most 15. */
-const LARGEST = new Set(['a body byte by byte', 'bodies byte by byte, for servers that do not read']);
+/**
+ * Bodies byte by byte took 104 before they were bounded, and 22 to 38 since, since what has been sent ahead waits in pieces
+ * of a byte each; of the others at most 15 were seen. How late memory is given back depends on how busy the machine is.
+ */
+const MOST_MIB = 64;
 
 t.setTimeout(600_000);
 
@@ -95,7 +98,7 @@ for (const { name } of FLOODS) {
         `${visits.length} visits, the slowest ${Math.max(...visits).toFixed(0)} ms; ${after.refusals.at(-1)}`,
     );
     t.equal(isCutOff, !GOES_ON.has(name), 'cut off');
-    t.ok(peakMib - before.rssMib < (LARGEST.has(name) ? 64 : 32), 'memory');
+    t.ok(peakMib - before.rssMib < MOST_MIB, 'memory');
     t.ok(after.servers - before.servers < 500, 'requests that reached the server');
     t.ok(visits.every(Number.isFinite), 'others are served');
     let open = after;
