@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { createUser, installDeb } from '../lib/deb.js';
 import { bootMachine, type ExecOptions, type ExecResult, type Machine } from '../lib/machine.js';
+import { onceItRuns } from '../lib/once-it-runs.js';
 import { frame, sendRaw } from '../lib/raw-caller.js';
 import { TerminalProgram } from '../lib/terminal.js';
 import { Visitor } from '../lib/visitor.js';
@@ -114,34 +115,23 @@ t.test('pipes carry everything, at once and to the end', async (t) => {
   t.equal(await machine.shell('hubctl exec anna -- cat </etc/hostname'), await machine.readFile('/etc/hostname'));
 });
 
-/**
- * A caller to whom something happens before it has heard that its command runs gives up, with 125. Then it is tried again, with
- * a longer pause after the command's start, and another command line: the first one may still be ending.
- */
-async function onceItRuns<T extends { code: number }>(attempt: (pauseSec: number) => Promise<T>): Promise<T> {
-  for (const pauseSec of [0.2, 1, 5]) {
-    const result = await attempt(pauseSec);
-    if (result.code !== 125) return result;
-  }
-  return await attempt(20);
+/** Runs a command as anna, and a piece of shell once it is there. */
+function run(then: string, ...words: string[]): Promise<ExecResult> {
+  const start = 'hubctl exec anna -- "$@" & caller=$!; until pgrep -fx "$*" >/dev/null; do sleep 0.05; done; ';
+  return machine.exec(['bash', '-c', start + then, 'bash', ...words]);
 }
 
 t.test('S12: a command ends with its caller, and what it left running ends with it', async (t) => {
-  const start = 'hubctl exec anna -- "$@" & caller=$!; until pgrep -fx "$*" >/dev/null; do sleep 0.05; done; ';
-  const run = (then: string, ...words: string[]) => machine.exec(['bash', '-c', start + then, 'bash', ...words]);
   for (const pauseSec of [0, 1]) {
     await run(`sleep ${pauseSec}; kill -9 $caller`, 'sleep', '301');
     await gone('sleep 301');
   }
-  for (const [signal, seconds, code] of [
-    ['TERM', 400, 143],
-    ['INT', 500, 130],
-  ] as const) {
-    const ended = await onceItRuns((pauseSec) =>
+  const told = (signal: string, seconds: number) =>
+    onceItRuns((pauseSec) =>
       run(`sleep ${pauseSec}; kill -${signal} $caller; wait $caller`, 'sleep', String(seconds + pauseSec)),
     );
-    t.match(ended, { code }, signal);
-  }
+  t.match(await told('TERM', 400), { code: 143 });
+  t.match(await told('INT', 500), { code: 130 });
   await exec([
     'bash',
     '-c',
@@ -178,30 +168,13 @@ async function gone(commandLine: string): Promise<void> {
 }
 
 t.test('a restarted or killed spawner interrupts no command, and leaves none without a caller', async (t) => {
-  const between = (words: string) =>
-    onceItRuns((pauseSec) => {
-      const lasting = `sleep ${pauseSec + 8}`;
-      return machine.exec([
-        'bash',
-        '-c',
-        `
-    hubctl exec anna -- sh -c '${lasting}; echo on; exit 5' & caller=$!
-    until pgrep -fx '${lasting}' >/dev/null; do sleep 0.05; done
-    sleep ${pauseSec}
-    ${words}
-    wait $caller`,
-      ]);
-    });
+  const between = (then: string) =>
+    onceItRuns((pauseSec) =>
+      run(`sleep ${pauseSec}; ${then}; wait $caller`, 'sh', '-c', `sleep ${pauseSec + 8}; echo on; exit 5`),
+    );
   t.match(await between('systemctl restart hub-spawner'), { code: 5, stdout: 'on\n', stderr: '' });
   t.match(await between('systemctl kill -s KILL hub-spawner'), { code: 5, stdout: 'on\n', stderr: '' });
-  await machine.exec([
-    'bash',
-    '-c',
-    `
-    hubctl exec anna -- sleep 306 & caller=$!
-    until pgrep -fx 'sleep 306' >/dev/null; do sleep 0.05; done
-    kill -9 $caller; systemctl kill -s KILL hub-spawner`,
-  ]);
+  await run('kill -9 $caller; systemctl kill -s KILL hub-spawner', 'sleep', '306');
   await gone('sleep 306');
   // Its unit goes a moment later.
   await sleep(500);
